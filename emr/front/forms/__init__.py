@@ -1,0 +1,1 @@
+"""The API forms that callers speak, one file each."""

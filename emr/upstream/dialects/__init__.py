@@ -1,0 +1,1 @@
+"""The providers' JSON, one file each, and the table that names them."""
