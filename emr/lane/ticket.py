@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from emr.lane.refusal import Refusal
+from emr.lane.verdict import OK, Verdict
 
 
 class Params(NamedTuple):
@@ -43,8 +44,9 @@ class Request:
 
     __slots__ = (
         "answered_by", "arrived", "attempts", "batch_texts", "billed", "body", "bulk", "caller",
-        "deadline", "done", "float_text", "left", "missing", "model", "params", "pinned",
-        "provider_s", "queue_s", "refusal", "texts", "tokens", "user", "vectors",
+        "deadline", "done", "failed_at", "failed_by", "float_text", "left", "missing", "model",
+        "params", "pinned", "provider_s", "queue_s", "refusal", "texts", "tokens", "user",
+        "vectors",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +72,8 @@ class Request:
         self.vectors: list[bytes] = [b""] * len(texts)
         self.missing = len(texts)
         self.left = False  # the caller went away
+        self.failed_at = 0.0  # when its first call broke, 0 while none did
+        self.failed_by: Verdict = OK  # the verdict of its last broken call
         self.done = done
         # how it ended
         self.refusal: Refusal | None = None
@@ -92,18 +96,75 @@ class Ticket:
     """Some texts of one request that wait, or fly, together.
 
     `places` are the indexes of its texts in the request. `tag` orders tickets (the start tag of
-    the fair queue). `tries` counts the calls that broke under it.
+    the fair queue). `tries` counts the calls that broke under it. `most_texts` is the largest
+    call that it may travel in, 0 for any; `alone` keeps it out of calls with others.
     """
 
-    __slots__ = ("bytes", "held_at", "places", "request", "tag", "tokens", "tries", "waited_from")
+    __slots__ = (
+        "alone", "bytes", "held_at", "lane", "most_texts", "places", "request", "tag", "tokens",
+        "tries", "waited_from",
+    )  # fmt: skip
 
     def __init__(self, request: Request, places: Sequence[int], tag: float, now: float) -> None:
         self.request = request
         self.places = places
         self.tag = tag
         self.tries = 0
+        self.most_texts = 0
+        self.alone = False
         self.held_at = now  # from when the hold counts
         self.waited_from = now
         texts, tokens = request.texts, request.tokens
-        self.bytes = sum(len(texts[i]) for i in places)
-        self.tokens = sum(tokens[i] for i in places)
+        if len(texts) == 1:
+            self.bytes, self.tokens = len(texts[0]), tokens[0]
+        else:
+            self.bytes = sum([len(texts[i]) for i in places])
+            self.tokens = sum([tokens[i] for i in places])
+
+    def cut(self, texts: int, tag: float) -> Ticket:
+        """Keep the first `texts` texts; the rest comes back as a ticket of its own at `tag`."""
+        rest = Ticket(self.request, self.places[texts:], tag, self.held_at)
+        rest.tries, rest.most_texts = self.tries, self.most_texts
+        rest.waited_from = self.waited_from
+        self.places = self.places[:texts]
+        self.bytes -= rest.bytes
+        self.tokens -= rest.tokens
+        return rest
+
+
+class Batch:
+    """The tickets of one lane that travel in one call, in the order of their texts."""
+
+    __slots__ = (
+        "bytes", "epoch", "first_try", "float_text", "lane_params", "number", "probe", "sent_at",
+        "short", "texts", "tickets", "tokens", "user",
+    )  # fmt: skip
+
+    def __init__(self, params: Params, tickets: list[Ticket]) -> None:
+        self.lane_params = params
+        self.tickets = tickets
+        self.texts = sum([len(t.places) for t in tickets])
+        self.tokens = sum([t.tokens for t in tickets])
+        self.bytes = sum([t.bytes for t in tickets])
+        self.float_text = all(t.request.float_text for t in tickets)
+        self.first_try = any(t.tries == 0 for t in tickets)
+        first = tickets[0].request
+        self.user = first.user if all(t.request is first for t in tickets) else None
+        # set when it is sent
+        self.number = 0
+        self.sent_at = 0.0
+        self.epoch = 0  # of the gate
+        self.probe = False  # sent to try a provider that is sin-binned, or latched
+        self.short = False  # its time to the first byte is under what such calls need
+
+    def payload(self) -> list[bytes]:
+        """The JSON texts, in the order in which the vectors come back."""
+        tickets = self.tickets
+        if len(tickets) == 1 and len(tickets[0].places) == len(tickets[0].request.texts):
+            return list(tickets[0].request.texts)
+        return [t.request.texts[i] for t in tickets for i in t.places]
+
+    @property
+    def callers(self) -> int:
+        """How many requests share the call."""
+        return len({id(t.request) for t in self.tickets})

@@ -1,0 +1,124 @@
+"""How large a call is: which of a lane's first tickets go together, and where one is cut.
+
+Filling goes through the tickets in tag order up to the caps. A ticket that does not fit is cut if
+it is on its first try and at least an eighth of the call would stay empty; else filling stops
+there. The first ticket is always cut to fit, retried or not, so that an oversized one cannot wedge
+the lane. Behind the first, retried tickets are never cut: each piece would have a fate of its own.
+
+Without cutting, one single text sent while the head of bulk does not fit burns a whole call
+(simulated: bulk beside single texts at 300 calls a minute, 638 against 387 texts a second).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emr.lane.caps import Caps
+from emr.lane.lane import Lane
+from emr.lane.ticket import Ticket
+
+WORTH_A_CUT = 8  # an eighth of a call
+
+
+@dataclass(slots=True)
+class Filling:
+    """A batch as it would be taken now: whole tickets, and a cut of the one behind them.
+
+    `full`: nothing more fits, so that waiting longer would not make the call larger.
+    """
+
+    tickets: int
+    cut_texts: int
+    full: bool
+
+
+class Threshold:
+    """K, the texts that must wait before a lane sends while a call is in flight.
+
+    The AIMD that operators of the reference router know and set. It doubles on a rate limit, once
+    an epoch, and goes down by one after a streak of clean calls.
+    """
+
+    __slots__ = ("_clean", "_streak", "value")
+
+    def __init__(self, first: int, streak: int) -> None:
+        self.value = first
+        self._streak = streak
+        self._clean = 0
+
+    def rate_limited(self, max_texts: int) -> None:
+        """A rate limit was met, for the first time in its epoch."""
+        self._clean = 0
+        self.value = max(1, min(max_texts, self.value * 2))
+
+    def clean(self) -> bool:
+        """A call ended well; True when K changed."""
+        self._clean += 1
+        if self._clean < self._streak or self.value == 1:
+            return False
+        self._clean = 0
+        self.value -= 1
+        return True
+
+
+def overfull(lane: Lane, caps: Caps) -> bool:
+    """Whether what waits may fill a call at the caps: the cheap question before `fill`."""
+    return (
+        lane.texts >= caps.max_texts
+        or lane.tokens >= caps.max_tokens
+        or lane.bytes >= caps.max_bytes
+    )
+
+
+def fill(lane: Lane, caps: Caps, most_texts: int) -> Filling:
+    """What would go now, in at most `most_texts` texts (a probe's size, or the cap)."""
+    waiting = lane.waiting
+    first = waiting[0]
+    if lane.params.whole is not None or first.alone:
+        return Filling(1, 0, True)
+    texts_left = min(caps.max_texts, most_texts)
+    if first.most_texts:
+        texts_left = min(texts_left, first.most_texts)
+    tokens_left, bytes_left = caps.max_tokens, caps.max_bytes
+    empty = texts_left
+    for n, ticket in enumerate(waiting):
+        if ticket.alone:
+            return Filling(n, 0, True)
+        if ticket.most_texts and n:
+            texts_left = min(texts_left, ticket.most_texts - (empty - texts_left))
+        count = len(ticket.places)
+        if count <= texts_left and ticket.tokens <= tokens_left and ticket.bytes <= bytes_left:
+            texts_left -= count
+            tokens_left -= ticket.tokens
+            bytes_left -= ticket.bytes
+            if texts_left == 0:
+                return Filling(n + 1, 0, True)
+            continue
+        fits = _fits(ticket, texts_left, tokens_left, bytes_left)
+        if n == 0:
+            return Filling(0, max(1, fits), True)
+        worth = texts_left * WORTH_A_CUT >= empty and tokens_left * WORTH_A_CUT >= caps.max_tokens
+        may = ticket.tries == 0 and not ticket.most_texts
+        return Filling(n, fits if may and worth and fits > 0 else 0, True)
+    return Filling(len(waiting), 0, False)
+
+
+def _fits(ticket: Ticket, texts: int, tokens: int, size: int) -> int:
+    """How many of the ticket's first texts fit into what is left of a call."""
+    request = ticket.request
+    fits = 0
+    for place in ticket.places[: max(0, texts)]:
+        tokens -= request.tokens[place]
+        size -= len(request.texts[place])
+        if tokens < 0 or size < 0:
+            break
+        fits += 1
+    return fits
+
+
+def take(lane: Lane, filling: Filling, tag_of_rest: float) -> list[Ticket]:
+    """Take what `fill` found; the rest of a cut ticket waits at `tag_of_rest`."""
+    tickets = filling.tickets
+    if filling.cut_texts and filling.cut_texts < len(lane.waiting[tickets].places):
+        lane.cut_first(tickets, filling.cut_texts, tag_of_rest)
+    return lane.take(tickets + (1 if filling.cut_texts else 0))

@@ -1,0 +1,89 @@
+"""What is known of an account's calls in time: T of a call by its size, RTT, and the slow tail.
+
+T is a line, a + b·tokens, fitted by recursive least squares with forgetting (the two-parameter
+Kalman form; forgetting 0.98 keeps about the last fifty calls), b never below zero. RTT is an EWMA
+of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two of
+tokens: calls of one size are compared with calls of that size only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from emr.lane.settings import LaneSettings
+from emr.lane.ticket import Batch
+
+FIRST_GUESS_S = 0.25  # before the first reply: a hosted call of one text takes 0.1 to 0.3 s
+FORGETTING = 0.98
+RTT_WEIGHT = 0.3
+SAMPLES = 200  # a size class's tail: enough for a 99th percentile
+ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
+FIRST_BYTE_FLOOR_S = 5.0  # never impatient: a cold server needs seconds
+TAIL_FACTOR = 4.0
+
+
+class Latency:
+    """The latency model of one account."""
+
+    __slots__ = ("_a", "_b", "_p", "_tails", "calls", "rtt_s")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.rtt_s = 0.0
+        self._a, self._b = FIRST_GUESS_S, 0.0
+        self._p = (1e3, 0.0, 1e-3)  # covariance: variances of a and b, and between them
+        self._tails: dict[int, deque[float]] = {}
+
+    def took(self, tokens: int, seconds: float) -> None:
+        """A call of so many tokens ended well after so long."""
+        self.rtt_s = (
+            seconds if self.calls == 0 else self.rtt_s + RTT_WEIGHT * (seconds - self.rtt_s)
+        )
+        self.calls += 1
+        tail = self._tails.get(tokens.bit_length())
+        if tail is None:
+            tail = self._tails[tokens.bit_length()] = deque(maxlen=SAMPLES)
+        tail.append(seconds)
+        self._fit(float(tokens), seconds)
+
+    def _fit(self, x: float, y: float) -> None:
+        p00, p01, p11 = self._p
+        g0, g1 = p00 + p01 * x, p01 + p11 * x
+        scale = FORGETTING + g0 + x * g1
+        k0, k1 = g0 / scale, g1 / scale
+        error = y - (self._a + self._b * x)
+        self._a = max(0.0, self._a + k0 * error)
+        self._b = max(0.0, self._b + k1 * error)
+        # bounded, or forgetting without new information would let it grow for ever
+        self._p = (
+            min(1e3, (p00 - k0 * g0) / FORGETTING),
+            (p01 - k0 * g1) / FORGETTING,
+            min(1e-3, (p11 - k1 * g1) / FORGETTING),
+        )
+
+    def estimate_s(self, tokens: int) -> float:
+        """T: how long a call of so many tokens will take."""
+        return self._a + self._b * tokens
+
+    def tail_s(self, tokens: int) -> float | None:
+        """The 99th percentile of calls of that size, None while too few are known."""
+        tail = self._tails.get(tokens.bit_length())
+        if tail is None or len(tail) < ENOUGH_CALLS:
+            return None
+        return sorted(tail)[min(len(tail) - 1, int(len(tail) * 0.99))]
+
+    def first_byte_s(self, batch: Batch, settings: LaneSettings, now: float) -> float:
+        """How long this call may take to its first byte.
+
+        While a retry is left, at most half of the longest deadline in the batch, so that a hang is
+        noticed in time for another try, but never under the tail of such calls.
+        """
+        ceiling = settings.call_timeout_s
+        tail = self.tail_s(batch.tokens)
+        allowed = ceiling
+        if tail is not None:
+            allowed = max(min(FIRST_BYTE_FLOOR_S, ceiling), min(ceiling, TAIL_FACTOR * tail))
+        if any(t.tries < settings.max_retries for t in batch.tickets):
+            left = max(t.request.deadline for t in batch.tickets) - now
+            allowed = min(allowed, max(left / 2.0, tail or 0.0))
+        return min(max(allowed, 0.001), ceiling)
