@@ -42,6 +42,9 @@ class Writer(Protocol):
     def end_stream(self, exchange: Exchange) -> None:
         """Finish a streamed answer."""
 
+    def abort(self, exchange: Exchange) -> None:
+        """Break the connection at once (a reset), whatever is still unsent."""
+
 
 class Exchange:
     """A request and the duty to answer it exactly once.
@@ -99,6 +102,13 @@ class Exchange:
             self.stage = Stage.DONE
             self.on_gone = None
             self._writer.end_stream(self)
+
+    def abort(self) -> None:
+        """Break the connection: for a streamed answer that cannot be finished."""
+        if self.stage is not Stage.GONE:
+            self.stage = Stage.DONE
+            self.on_gone = None
+            self._writer.abort(self)
 
     def gone(self) -> None:
         """The client left: whoever works on the answer is told, once."""

@@ -52,7 +52,8 @@ class Lane:
 
     def sift(self, stays: Callable[[Ticket], bool]) -> list[Ticket]:
         """Keep the tickets for which `stays` is true; the others are returned."""
-        kept, out = [], []
+        kept: list[Ticket] = []
+        out: list[Ticket] = []
         for ticket in self.waiting:
             (kept if stays(ticket) else out).append(ticket)
         if out:

@@ -27,6 +27,29 @@ class Ending(Enum):
     PROTOCOL = "protocol"  # a 200 with a wrong count, index, dimension, or a number not finite
 
 
+class Dimension(Enum):
+    """What a provider counts against a limit a minute."""
+
+    CALLS = "calls"
+    TOKENS = "tokens"
+    ITEMS = "items"  # texts
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits a minute as a reply tells them, in its headers or its words; None: not told.
+
+    The `_left` are what the provider says remains of each in its present window.
+    """
+
+    calls: float | None = None
+    tokens: float | None = None
+    items: float | None = None
+    calls_left: float | None = None
+    tokens_left: float | None = None
+    items_left: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One call's ending with what the provider said about it.
@@ -35,7 +58,8 @@ class Verdict:
     `retry_after` is in seconds from the receipt, as asked, None when absent or unreadable.
     `cap` is the limit that a SIZE_ error names, `got` the amount that the provider counted.
     `index` is the place of a refused text among the texts of the call. `timed_out` marks the
-    TRANSIENT of a call that was given up.
+    TRANSIENT of a call that was given up. `limits` are what a 429's text says of the limits a
+    minute ("3 RPM and 10K TPM"), and `dimension` which of them was met, when it says so.
     """
 
     ending: Ending
@@ -46,6 +70,8 @@ class Verdict:
     got: int | None = None
     index: int | None = None
     timed_out: bool = False
+    limits: Limits | None = None
+    dimension: Dimension | None = None
 
 
 @dataclass(slots=True)

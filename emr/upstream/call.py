@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emr.lane.ticket import Params
-from emr.lane.verdict import Reply, Verdict
+from emr.lane.verdict import Limits, Reply, Verdict
 
 
 @dataclass(slots=True)
@@ -32,12 +32,13 @@ class Outcome:
     """How a call ended: a verdict, the reply when it is OK, and the provider's own time.
 
     `first_byte_s` is the time from the request's last byte to the reply's first, None when none
-    came.
+    came. `limits` are those of the reply's rate limit headers, None when it has none.
     """
 
     verdict: Verdict
     reply: Reply | None = None
     first_byte_s: float | None = None
+    limits: Limits | None = None
 
 
 class Caller(Protocol):
