@@ -8,47 +8,74 @@ what the provider counted. 0.9 of the token cap is used, because an estimate is 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Batch
 from emr.lane.verdict import Ending, Verdict
 
 USED = 0.9
 RATIO_WEIGHT = 0.05  # of a new observation
+LEAST_BYTES = 1024  # no server refuses a body for less
 
 
 class Caps:
     """What one call may carry, and the estimate of a text's tokens."""
 
-    __slots__ = ("max_bytes", "max_texts", "max_tokens", "tokens_a_byte")
+    __slots__ = ("_largest", "max_bytes", "max_texts", "max_tokens", "tokens_a_byte")
 
     def __init__(self, spec: AccountSpec) -> None:
         self.max_texts = spec.max_texts
         self.max_tokens = max(1, int(spec.max_tokens * USED))
         self.max_bytes = spec.max_bytes
         self.tokens_a_byte = spec.tokens_a_byte
+        # successes by (time, texts), texts falling: the first is the largest of the last minute
+        self._largest: deque[tuple[float, int]] = deque()
 
-    def tokens_of(self, text: bytes) -> int:
-        """The estimate for one JSON text."""
-        return int((len(text) - 2) * self.tokens_a_byte) + 1
+    def weigh(self, texts: Sequence[bytes], *, token_ids: bool) -> list[int]:
+        """The estimates for JSON texts; of token ids the count."""
+        if token_ids:
+            return [text.count(b",") + 1 for text in texts]
+        ratio = self.tokens_a_byte
+        return [int((len(text) - 2) * ratio) + 1 for text in texts]
 
-    def counted(self, batch: Batch, billed: int) -> None:
-        """The provider counted so many tokens for the batch."""
-        if batch.bytes and not batch.lane_params.token_ids:
+    def succeeded(self, batch: Batch, billed: int | None, now: float) -> None:
+        """The provider took the batch and counted so many tokens for it (None: it does not say)."""
+        if billed is not None and batch.bytes and not batch.lane_params.token_ids:
             seen = min(1.0, billed / batch.bytes)
             self.tokens_a_byte += RATIO_WEIGHT * (seen - self.tokens_a_byte)
+        largest = self._largest
+        while largest and largest[-1][1] <= batch.texts:
+            largest.pop()
+        largest.append((now, batch.texts))
 
-    def refused(self, batch: Batch, verdict: Verdict) -> None:
-        """The provider refused the size of the batch: the next ones are smaller."""
+    def largest_success(self, now: float) -> int:
+        """The texts of the largest call that succeeded in the last minute, 0 when none did."""
+        while self._largest and self._largest[0][0] < now - 60.0:
+            self._largest.popleft()
+        return self._largest[0][1] if self._largest else 0
+
+    def refused(self, batch: Batch, verdict: Verdict) -> float:
+        """The provider refused the size of the batch: the next ones are smaller.
+
+        Returns by how much the estimates were too low (1.0: not known to be), for what waits
+        was weighed with the old ratio.
+        """
         named = verdict.cap
         if verdict.ending is Ending.SIZE_ITEMS:
-            below = max(1, batch.texts // 2)
-            self.max_texts = min(named, batch.texts - 1) if named else below
-            self.max_texts = max(1, self.max_texts)
-        elif verdict.ending is Ending.SIZE_BYTES:
-            self.max_bytes = max(1024, batch.bytes // 2)
-        else:
-            if verdict.got and batch.tokens:
-                scale = verdict.got / batch.tokens
-                self.tokens_a_byte = min(1.0, self.tokens_a_byte * max(1.0, scale))
-            named = int(named * USED) if named else batch.tokens // 2
-            self.max_tokens = max(1, min(self.max_tokens, named))
+            below = batch.texts // 2 if named is None else min(named, batch.texts - 1)
+            self.max_texts = max(1, min(self.max_texts, below))
+            return 1.0
+        if verdict.ending is Ending.SIZE_BYTES:
+            self.max_bytes = max(LEAST_BYTES, min(self.max_bytes, batch.bytes // 2))
+            return 1.0
+        scale = 1.0
+        if verdict.got and batch.tokens:
+            scale = max(1.0, verdict.got / batch.tokens)
+            self.tokens_a_byte = min(1.0, self.tokens_a_byte * scale)
+        below = int(batch.tokens * scale) - 1 if named else batch.tokens // 2
+        if named is not None:
+            below = min(below, int(named * USED))
+        self.max_tokens = max(1, min(self.max_tokens, below))
+        return scale

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emr.lane.caps import Caps
+from emr.lane.fair import ArrivalOrder
 from emr.lane.lane import Lane
 from emr.lane.ticket import Ticket
 
@@ -30,6 +31,15 @@ class Filling:
     tickets: int
     cut_texts: int
     full: bool
+
+
+@dataclass(slots=True)
+class Room:
+    """The most that one call may carry."""
+
+    texts: int
+    tokens: int
+    bytes: int
 
 
 class Threshold:
@@ -61,28 +71,31 @@ class Threshold:
         return True
 
 
-def overfull(lane: Lane, caps: Caps) -> bool:
-    """Whether what waits may fill a call at the caps: the cheap question before `fill`."""
+def may_be_full(lane: Lane, caps: Caps) -> bool:
+    """The cheap question before `fill`: may what waits fill a call at the caps, or be cut short?
+
+    Filling stops early only at a ticket that does not fit, so that the lane's sums are over a
+    cap, or at one that may not travel in just any call.
+    """
     return (
         lane.texts >= caps.max_texts
         or lane.tokens >= caps.max_tokens
         or lane.bytes >= caps.max_bytes
+        or lane.limited > 0
+        or lane.params.whole is not None
     )
 
 
-def fill(lane: Lane, caps: Caps, most_texts: int) -> Filling:
-    """What would go now, in at most `most_texts` texts (a probe's size, or the cap)."""
+def fill(lane: Lane, room: Room) -> Filling:
+    """What would go now into a call with so much room; a lane is never empty here."""
     waiting = lane.waiting
     first = waiting[0]
-    if lane.params.whole is not None or first.alone:
-        return Filling(1, 0, True)
-    texts_left = min(caps.max_texts, most_texts)
+    texts_left, tokens_left, bytes_left = room.texts, room.tokens, room.bytes
     if first.most_texts:
         texts_left = min(texts_left, first.most_texts)
-    tokens_left, bytes_left = caps.max_tokens, caps.max_bytes
     empty = texts_left
     for n, ticket in enumerate(waiting):
-        if ticket.alone:
+        if n and (ticket.alone or first.alone or lane.params.whole is not None):
             return Filling(n, 0, True)
         if ticket.most_texts and n:
             texts_left = min(texts_left, ticket.most_texts - (empty - texts_left))
@@ -97,7 +110,11 @@ def fill(lane: Lane, caps: Caps, most_texts: int) -> Filling:
         fits = _fits(ticket, texts_left, tokens_left, bytes_left)
         if n == 0:
             return Filling(0, max(1, fits), True)
-        worth = texts_left * WORTH_A_CUT >= empty and tokens_left * WORTH_A_CUT >= caps.max_tokens
+        worth = (
+            texts_left * WORTH_A_CUT >= empty
+            and tokens_left * WORTH_A_CUT >= room.tokens
+            and bytes_left * WORTH_A_CUT >= room.bytes
+        )
         may = ticket.tries == 0 and not ticket.most_texts
         return Filling(n, fits if may and worth and fits > 0 else 0, True)
     return Filling(len(waiting), 0, False)
@@ -116,9 +133,13 @@ def _fits(ticket: Ticket, texts: int, tokens: int, size: int) -> int:
     return fits
 
 
-def take(lane: Lane, filling: Filling, tag_of_rest: float) -> list[Ticket]:
-    """Take what `fill` found; the rest of a cut ticket waits at `tag_of_rest`."""
+def take(lane: Lane, filling: Filling, order: ArrivalOrder) -> list[Ticket]:
+    """Take what `fill` found; the rest of a cut ticket goes on waiting."""
     tickets = filling.tickets
-    if filling.cut_texts and filling.cut_texts < len(lane.waiting[tickets].places):
-        lane.cut_first(tickets, filling.cut_texts, tag_of_rest)
-    return lane.take(tickets + (1 if filling.cut_texts else 0))
+    if filling.cut_texts:
+        ticket = lane.waiting[tickets]
+        if filling.cut_texts < len(ticket.places):
+            tokens = sum([ticket.request.tokens[i] for i in ticket.places[: filling.cut_texts]])
+            lane.cut_first(tickets, filling.cut_texts, order.tag_of_rest(ticket, tokens))
+        tickets += 1
+    return lane.take(tickets)

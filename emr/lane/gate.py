@@ -61,9 +61,9 @@ class Gate:
     """The gate's whole state; `settle` is the only door for verdicts, `refresh` for time."""
 
     __slots__ = (
-        "_forgive_at", "_latched", "_overload_since", "_ramping", "_rng", "_same", "_same_times",
-        "_settings", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at",
-        "failures", "message", "probes_failed", "reason", "status", "until",
+        "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times", "_settings",
+        "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures", "message",
+        "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
@@ -86,7 +86,7 @@ class Gate:
         self.bin_ends = 0.0  # for display: the next call comes earlier
         self.probes_failed = 0
         self._forgive_at = 0.0
-        self._ramping = False
+        self.ramping = False
         # epochs in a row that ended in the same verdict
         self._same: Ending | None = None
         self._same_times = 0
@@ -98,18 +98,21 @@ class Gate:
         """The most calls that may be in flight, whatever the slots say."""
         return 1 if self.reason in TRIED_AGAIN else NO_LIMIT
 
-    def refresh(self, now: float) -> None:
-        """Let what only time ends come to its end."""
+    def refresh(self, now: float) -> bool:
+        """Let what only time ends come to its end; True when a ramp ended so."""
+        ramped = False
         if self.reason in (Reason.RATE, Reason.BACKOFF) and now >= self.until:
-            self.reason = Reason.RAMP if self._ramping else Reason.CLEAR
-        if self._ramping and self.reason is Reason.RAMP and now >= self._forgive_at:
+            self.reason = Reason.RAMP if self.ramping else Reason.CLEAR
+        if self.ramping and self.reason is Reason.RAMP and now >= self._forgive_at:
             self.end_ramp()
+            ramped = True
         if self.bins and self.reason is not Reason.BINNED and now >= self._forgive_at:
             self.bins = 0
+        return ramped
 
     def end_ramp(self) -> None:
         """The slots are back at their first value, or a minute passed without a failure."""
-        self._ramping = False
+        self.ramping = False
         if self.reason is Reason.RAMP:
             self.reason = Reason.CLEAR
 
@@ -149,7 +152,7 @@ class Gate:
         if self.reason in TRIED_AGAIN:
             self.epoch += 1
             self.reason = Reason.RAMP
-            self._ramping = True
+            self.ramping = True
             self._latched = 0
             self.until = 0.0
             self._forgive_at = now + FORGIVEN_S
@@ -162,7 +165,7 @@ class Gate:
         self._hold(Reason.RATE, now + wait + self._jitter(wait))
 
     def _overload(self, now: float, asked: float | None) -> None:
-        if self._ramping:
+        if self.ramping:
             self._forgive_at = now + FORGIVEN_S
         since = self._overload_since
         if since is not None and now - since >= self._settings.binned_wait_s:
@@ -176,7 +179,7 @@ class Gate:
         if self.failures == 0:
             self.failed_first_at = now
         self.failures += 1
-        if self._ramping:
+        if self.ramping:
             self._forgive_at = now + FORGIVEN_S
         # errors come back faster than successes: of 16 calls at 50% errors the failures arrive
         # first, so a streak within 2 RTT says nothing yet
@@ -195,7 +198,7 @@ class Gate:
         self.probes_failed = 0
         self.bin_ends = now + self._bin_s()
         self.until = now + PROBE_FIRST_S
-        self._ramping = False
+        self.ramping = False
         self._forgive_at = now + FORGIVEN_S
 
     def _bin_s(self) -> float:
@@ -223,7 +226,7 @@ class Gate:
         self.reason = reason
         self.until = now + self._latch_s()
         self.message, self.status = verdict.message, verdict.status
-        self._ramping = False
+        self.ramping = False
 
     def _latch_s(self) -> float:
         return min(LATCH_MAX_S, LATCH_FIRST_S * 2.0 ** (self._latched - 1))

@@ -15,17 +15,22 @@ def _tag(ticket: Ticket) -> float:
 class Lane:
     """Owns its waiting tickets and nothing else; dropped when nothing waits.
 
-    `texts`, `tokens` and `bytes` are the sums over the waiting tickets. `owner` is the caller
-    whose ticket made the lane.
+    `texts`, `tokens` and `bytes` are the sums over the waiting tickets, `limited` counts those
+    that may not travel in just any call. `owner` is the caller whose ticket made the lane.
     """
 
-    __slots__ = ("bytes", "owner", "params", "texts", "tokens", "waiting")
+    __slots__ = ("bytes", "limited", "owner", "params", "texts", "tokens", "waiting")
 
     def __init__(self, params: Params, owner: str) -> None:
         self.params = params
         self.owner = owner
         self.waiting: list[Ticket] = []
-        self.texts = self.tokens = self.bytes = 0
+        self.texts = self.tokens = self.bytes = self.limited = 0
+
+    @property
+    def first_tag(self) -> float:
+        """The tag by which lanes are ordered."""
+        return self.waiting[0].tag
 
     def put(self, ticket: Ticket) -> None:
         """Let a ticket wait at its tag's place."""
@@ -48,7 +53,12 @@ class Lane:
         """Cut the waiting ticket at `index`: its first texts stay there, the rest comes behind."""
         ticket = self.waiting[index]
         rest = ticket.cut(texts, tag)
-        self.waiting.insert(index + 1, rest)
+        if rest.alone or rest.most_texts:
+            self.limited += 1
+        at = index + 1
+        while at < len(self.waiting) and self.waiting[at].tag < tag:
+            at += 1
+        self.waiting.insert(at, rest)
 
     def sift(self, stays: Callable[[Ticket], bool]) -> list[Ticket]:
         """Keep the tickets for which `stays` is true; the others are returned."""
@@ -62,7 +72,15 @@ class Lane:
                 self._count(ticket, -1)
         return out
 
+    def weigh_again(self) -> None:
+        """The estimates of the requests changed: take the tokens anew."""
+        for ticket in self.waiting:
+            ticket.weigh_again()
+        self.tokens = sum([ticket.tokens for ticket in self.waiting])
+
     def _count(self, ticket: Ticket, sign: int) -> None:
         self.texts += sign * len(ticket.places)
         self.tokens += sign * ticket.tokens
         self.bytes += sign * ticket.bytes
+        if ticket.alone or ticket.most_texts:
+            self.limited += sign

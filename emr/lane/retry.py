@@ -9,8 +9,12 @@ provider directly serves 87%.
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from heapq import heapify, heappop, heappush
 from random import Random
+
+from emr.lane.ticket import Ticket
 
 PER_FIRST_ATTEMPT = 0.5
 PER_SECOND = 1.0
@@ -62,6 +66,63 @@ class Credits:
 
     def _most(self) -> float:
         return RESERVE + PER_FIRST_ATTEMPT * len(self._firsts)
+
+
+class Resting:
+    """The tickets in back-off: those with a time, and calls' worth of them that owe a credit."""
+
+    __slots__ = ("_count", "_owing", "_timed")
+
+    def __init__(self) -> None:
+        self._timed: list[tuple[float, int, Ticket]] = []
+        self._owing: deque[list[Ticket]] = deque()
+        self._count = 0
+
+    def put(self, ticket: Ticket, until: float) -> None:
+        """Let a ticket rest until then."""
+        self._count += 1
+        heappush(self._timed, (until, self._count, ticket))
+
+    def owe(self, tickets: list[Ticket]) -> None:
+        """Let the tickets of one call rest until there is a credit for it."""
+        self._owing.append(tickets)
+
+    def over(self, now: float, credits: Credits) -> list[Ticket]:
+        """The tickets whose rest is over, in the order in which it ended."""
+        ended: list[Ticket] = []
+        while self._timed and self._timed[0][0] <= now:
+            ended.append(heappop(self._timed)[2])
+        while self._owing and credits.take(now):
+            ended.extend(self._owing.popleft())
+        return ended
+
+    def next_at(self, now: float, credits: Credits) -> float:
+        """When the next rest is over, infinite when nothing rests."""
+        at = self._timed[0][0] if self._timed else math.inf
+        return min(at, credits.next_at(now)) if self._owing else at
+
+    def sift(self) -> None:
+        """Drop the tickets of requests that ended."""
+        if any(ticket.request.ended for ticket in self.tickets):
+            self._timed = [entry for entry in self._timed if not entry[2].request.ended]
+            heapify(self._timed)
+            owing = ([t for t in group if not t.request.ended] for group in self._owing)
+            self._owing = deque(group for group in owing if group)
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        """All that rest."""
+        return [entry[2] for entry in self._timed] + [t for group in self._owing for t in group]
+
+    @property
+    def texts(self) -> int:
+        """Their texts."""
+        return sum([len(ticket.places) for ticket in self.tickets])
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of their texts."""
+        return sum([ticket.bytes for ticket in self.tickets])
 
 
 def backoff_s(tries: int, cap_s: float, rng: Random) -> float:

@@ -32,6 +32,10 @@ class Slots:
         """Begin a slow start."""
         self.limit = 1
 
+    def finish(self) -> None:
+        """End a slow start: a minute passed without trouble."""
+        self.limit = self.first
+
     def success(self, in_flight: int) -> bool:
         """A call ended well while `in_flight` were out, itself included; True: the ramp is over."""
         if self.limit < self.first and in_flight >= self.limit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emr.lane.ticket import Batch
+from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Reply
 
 
@@ -32,11 +32,13 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def give(batch: Batch, reply: Reply, seconds: float) -> None:
+def give(batch: Batch, reply: Reply, seconds: float) -> list[Request]:
     """Put the vectors of `reply` into the requests of the batch, and book what was billed.
 
-    Requests that ended meanwhile take no vector; their share of the bill stays theirs.
+    Returns the requests that are complete now. Those that ended meanwhile take no vector; their
+    share of the bill stays theirs.
     """
+    complete: list[Request] = []
     tickets = batch.tickets
     weights = [t.tokens for t in tickets]
     billed = weights if reply.tokens is None else share(reply.tokens, weights)
@@ -49,16 +51,19 @@ def give(batch: Batch, reply: Reply, seconds: float) -> None:
         request.provider_s = max(request.provider_s, seconds)
         request.batch_texts = max(request.batch_texts, batch.texts)
         request.model = reply.model or request.params.model
-        if reply.body is not None:
-            request.body = reply.body
-            request.missing = 0
-            continue
         places = ticket.places
         if not request.ended:
-            if len(places) == 1:
+            if reply.body is not None:
+                request.body = reply.body
+                request.missing = 0
+            elif len(places) == 1:
                 request.vectors[places[0]] = vectors[at]
+                request.missing -= 1
             else:
                 for offset, place in enumerate(places, at):
                     request.vectors[place] = vectors[offset]
-            request.missing -= len(places)
+                request.missing -= len(places)
+            if request.missing == 0:
+                complete.append(request)
         at += len(places)
+    return complete

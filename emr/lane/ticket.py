@@ -79,7 +79,7 @@ class Request:
         self.refusal: Refusal | None = None
         self.body: bytes | None = None  # the reply of a request passed on whole
         self.model = params.model
-        self.answered_by = ""  # the provider's name
+        self.answered_by = ""  # the provider where it waits, or that answered it
         self.billed = 0  # tokens, its exact share of what the provider billed
         self.attempts = 0  # calls that carried a part of it
         self.batch_texts = 0  # texts in the largest call that it shared
@@ -101,8 +101,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "alone", "bytes", "held_at", "lane", "most_texts", "places", "request", "tag", "tokens",
-        "tries", "waited_from",
+        "alone", "bytes", "held_at", "most_texts", "places", "request", "tag", "tokens", "tries",
+        "waited_from",
     )  # fmt: skip
 
     def __init__(self, request: Request, places: Sequence[int], tag: float, now: float) -> None:
@@ -114,17 +114,20 @@ class Ticket:
         self.alone = False
         self.held_at = now  # from when the hold counts
         self.waited_from = now
-        texts, tokens = request.texts, request.tokens
-        if len(texts) == 1:
-            self.bytes, self.tokens = len(texts[0]), tokens[0]
-        else:
-            self.bytes = sum([len(texts[i]) for i in places])
-            self.tokens = sum([tokens[i] for i in places])
+        texts = request.texts
+        self.bytes = len(texts[0]) if len(texts) == 1 else sum([len(texts[i]) for i in places])
+        self.tokens = 0
+        self.weigh_again()
+
+    def weigh_again(self) -> None:
+        """Take the tokens from the request's estimates."""
+        tokens = self.request.tokens
+        self.tokens = tokens[0] if len(tokens) == 1 else sum([tokens[i] for i in self.places])
 
     def cut(self, texts: int, tag: float) -> Ticket:
         """Keep the first `texts` texts; the rest comes back as a ticket of its own at `tag`."""
         rest = Ticket(self.request, self.places[texts:], tag, self.held_at)
-        rest.tries, rest.most_texts = self.tries, self.most_texts
+        rest.tries, rest.most_texts, rest.alone = self.tries, self.most_texts, self.alone
         rest.waited_from = self.waited_from
         self.places = self.places[:texts]
         self.bytes -= rest.bytes

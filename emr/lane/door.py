@@ -1,0 +1,74 @@
+"""At the door: whether a request may wait at all, before it takes any room.
+
+A request is refused here when it could only be refused later: the provider refuses the credential,
+the sin-bin is older than anyone may wait, the gate opens after the request's deadline; or when a
+bound is reached: requests a lane, waiting bytes, lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from emr.lane import patience, words
+from emr.lane.account import Account
+from emr.lane.gate import LATCHES, Reason
+from emr.lane.refusal import Refusal
+from emr.lane.ticket import Request
+from emr.lane.verdict import Ending
+
+FULL_RETRY_S = 1.0  # what to wait when a bound of emr's own is reached: queues drain in seconds
+
+
+def refused(
+    account: Account, request: Request, accounts: Collection[Account], now: float
+) -> Refusal | None:
+    """Why the request may not wait at `account`, or None."""
+    return _gate_says_no(account, request, now) or _full(account, request, accounts)
+
+
+def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | None:
+    gate, provider = account.gate, account.spec.provider
+    if now >= request.deadline:
+        return words.too_late(provider)
+    if gate.reason is Reason.BINNED:
+        old = now - gate.bin_started >= account.settings.binned_wait_s
+        # the next probe needs someone's request
+        if old and not request.bulk and not account.idle:
+            return words.binned(provider, gate.failures, gate.until - now)
+        return None
+    if now >= gate.until:
+        return None
+    if gate.reason in LATCHES:
+        return patience.latched(gate, provider)
+    if gate.until > request.deadline:
+        ending = Ending.RATE if gate.reason is Reason.RATE else Ending.OVERLOAD
+        return words.held_back(provider, ending, gate.until - now, "")
+    return None
+
+
+def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
+    settings = account.settings
+    size = sum([len(text) for text in request.texts])
+    if sum([each.bytes for each in accounts]) + size > settings.max_queue_bytes:
+        return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
+    lane = account.lanes.get(request.params)
+    if lane is not None:
+        if len(lane.waiting) >= settings.channel_capacity:
+            return _overloaded(
+                f"{settings.channel_capacity} requests wait for {account.spec.provider} "
+                "(channel_capacity)"
+            )
+        return None
+    lanes = [lane for each in accounts for lane in each.lanes.values()]
+    if len(lanes) >= settings.max_lanes:
+        return _overloaded(f"all {settings.max_lanes} lanes are in use")
+    if sum([lane.owner == request.caller for lane in lanes]) >= settings.max_lanes_a_caller:
+        return _overloaded(
+            f"this key uses {settings.max_lanes_a_caller} lanes: requests with equal parameters "
+            "share one"
+        )
+    return None
+
+
+def _overloaded(what: str) -> Refusal:
+    return Refusal("overloaded", f"{what}; try again later", retry_after=FULL_RETRY_S)

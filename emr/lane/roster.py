@@ -1,0 +1,131 @@
+"""The table of accounts: the core's border towards its shell.
+
+`offer` only stores; `step` and `settle` decide and return effects, which the shell carries out.
+The core never looks at a clock: the shell asks `next_deadline` and comes back then.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heapify, heappop, heappush
+from random import Random
+
+from emr.lane import door, words
+from emr.lane.account import Account
+from emr.lane.effects import Effects
+from emr.lane.settings import AccountSpec, LaneSettings
+from emr.lane.settle import settle
+from emr.lane.ticket import Batch, Request
+from emr.lane.verdict import Reply, Verdict
+
+DEAD_DEADLINES = 64  # kept before the heap of deadlines is cleared of requests that ended
+
+
+class Roster:
+    """All accounts, and the requests in them.
+
+    Mutable state: the accounts (those of removed providers until they are idle), the ones that
+    something happened to since the last step, the live requests, and the heap of their deadlines.
+    """
+
+    def __init__(self, settings: LaneSettings, rng: Random) -> None:
+        self.settings = settings
+        self._rng = rng
+        self.accounts: list[Account] = []
+        self._touched: set[Account] = set()
+        self._live: set[Request] = set()
+        self._deadlines: list[tuple[float, int, Request]] = []
+        self._offered = 0
+
+    def open(self, spec: AccountSpec) -> Account:
+        """A new account."""
+        account = Account(spec, self.settings, self._rng)
+        self.accounts.append(account)
+        return account
+
+    def close(self, account: Account) -> None:
+        """Nothing more is offered to the account; what waits in it is still sent."""
+        account.closed = True
+        self._touched.add(account)
+
+    @property
+    def live(self) -> int:
+        """The requests that wait, or are in flight."""
+        return len(self._live)
+
+    def offer(self, account: Account, request: Request, now: float, out: Effects) -> None:
+        """Take a request in, or refuse it at the door."""
+        request.arrived = now
+        request.answered_by = account.spec.provider
+        refusal = door.refused(account, request, self.accounts, now)
+        if refusal is not None:
+            out.refuse(request, refusal)
+            return
+        self._live.add(request)
+        self._offered += 1
+        heappush(self._deadlines, (request.deadline, self._offered, request))
+        account.enter(request, now)
+        self._touched.add(account)
+
+    def abandon(self, request: Request) -> None:
+        """The caller left: its waiting texts are dropped, those in flight fly on."""
+        request.left = True
+        self._live.discard(request)
+        self._forget_waiting()
+
+    def settle(
+        self, account: Account, batch: Batch, verdict: Verdict, reply: Reply | None, now: float
+    ) -> Effects:
+        """Take in how a call ended; `step` comes next in the same turn."""
+        out = Effects()
+        settle(account, batch, verdict, reply, now, out)
+        self._touched.add(account)
+        self._end(out)
+        return out
+
+    def step(self, now: float) -> Effects:
+        """Decide for every account that something happened to, or whose time has come."""
+        out = Effects()
+        self._expire(now, out)
+        for account in self.accounts:
+            if account in self._touched or account.wake <= now or account.stale:
+                account.step(now, out)
+        self._touched.clear()
+        if any(account.closed and account.idle for account in self.accounts):
+            self.accounts = [a for a in self.accounts if not (a.closed and a.idle)]
+        self._end(out)
+        return out
+
+    def next_deadline(self) -> float:
+        """When `step` must be called at the latest, infinite when nothing waits for time."""
+        heap = self._deadlines
+        while heap and heap[0][2].ended:
+            heappop(heap)
+        at = heap[0][0] if heap else math.inf
+        return min([at, *[account.wake for account in self.accounts]])
+
+    def reset(self, account: Account) -> None:
+        """Forget what is held against the provider: a changed key, a reload, a good test."""
+        account.reset()
+        self._touched.add(account)
+
+    def _expire(self, now: float, out: Effects) -> None:
+        heap = self._deadlines
+        while heap and heap[0][0] <= now:
+            request = heappop(heap)[2]
+            if not request.ended:
+                out.refuse(request, words.too_late(request.answered_by))
+                self._forget_waiting()
+        if len(heap) > 2 * len(self._live) + DEAD_DEADLINES:
+            self._deadlines = [entry for entry in heap if not entry[2].ended]
+            heapify(self._deadlines)
+
+    def _end(self, out: Effects) -> None:
+        """Forget the requests that ended, and what waits of those that ended too early."""
+        self._live.difference_update(out.ended)
+        if any(request.refusal is not None and request.missing > 1 for request in out.ended):
+            self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
+        for account in self.accounts:
+            account.stale = True
