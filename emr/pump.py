@@ -17,8 +17,8 @@ from emr.lane.effects import Effects, Send
 from emr.lane.roster import Roster
 from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Request
-from emr.lane.verdict import Ending, Verdict
-from emr.upstream.call import Call, Caller, Outcome
+from emr.lane.verdict import Ending, Outcome, Verdict
+from emr.upstream.call import Call, Caller
 
 log = logging.getLogger("emr.pump")
 
@@ -162,7 +162,7 @@ class Pump:
             outcome = Outcome(Verdict(Ending.TRANSIENT, message="an error inside emr"))
         now = self.clock()
         seconds = now - batch.sent_at
-        out = self.roster.settle(send.account, batch, outcome.verdict, outcome.reply, now)
+        out = self.roster.settle(send.account, batch, outcome, now)
         self._log_call(send, outcome, seconds)
         self.observe(send, outcome, seconds)
         self._turn_soon()

@@ -25,17 +25,20 @@ from random import Random
 from emr.lane import patience
 from emr.lane.caps import Caps
 from emr.lane.effects import Effects, Note, Send
-from emr.lane.fair import ArrivalOrder
+from emr.lane.fair import FairOrder
 from emr.lane.fill import Filling, Room, Threshold, fill, may_be_full, take
 from emr.lane.gate import PROBE_TEXTS, TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
-from emr.lane.pace import Unpaced
+from emr.lane.pace import Pace
 from emr.lane.retry import Credits, Resting
 from emr.lane.settings import AccountSpec, Home, LaneSettings
+from emr.lane.shape import shaped
 from emr.lane.slots import Slots
 from emr.lane.ticket import Batch, Params, Request, Ticket
+from emr.lane.verdict import Dimension
 
+EAGER_MIN = 2  # cheap calls where a limit is known: the one that is due, and one in its place
 EAGER_HOSTED = 4  # cheap calls of a hosted service whose limit is not known
 HOLD_PART = 4  # a text is held back for at most a quarter of the call that it waits for
 
@@ -52,12 +55,12 @@ class Account:
         # the laws, each with its own state
         self.gate = Gate(settings, rng)
         self.slots = Slots(spec)
-        self.pace = Unpaced(spec.calls_per_minute)
+        self.pace = Pace(spec)
         self.caps = Caps(spec)
         self.threshold = Threshold(settings.initial_batch_size, settings.success_streak_threshold)
         self.latency = Latency()
         self.credits = Credits()
-        self.order = ArrivalOrder()
+        self.order = FairOrder()
         # where tickets are
         self.lanes: dict[Params, Lane] = {}
         self.resting = Resting()
@@ -66,6 +69,7 @@ class Account:
         self.wake = math.inf
         self.patience_ends = math.inf  # of the first waiting request to lose it, or before
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
+        self.interactive_at = -math.inf  # when the last interactive request came
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added
         self.calls = 0
 
@@ -101,6 +105,8 @@ class Account:
 
     def enter(self, request: Request, now: float) -> None:
         """Let a request wait, whole, in its lane."""
+        if not request.bulk:
+            self.interactive_at = now
         tokens = self.caps.weigh(request.texts, token_ids=request.params.token_ids)
         request.tokens = tokens
         places = range(len(request.texts))
@@ -156,26 +162,31 @@ class Account:
                 return
             if len(self.flying) >= min(gate.width, self.slots.limit):
                 return
-            chosen = self._choose(now)
+            room = self._room()
+            chosen = self._choose(room, now)
             if chosen is None:
                 return
             lane, filling = chosen
+            filling = shaped(self, lane, filling, room, now)
+            wait = self.pace.wait(now, filling.tokens, filling.texts)
+            if wait > 0.0:
+                self.wake = min(self.wake, now + wait)
+                return
             self._send(lane, filling, now, out)
 
-    def _choose(self, now: float) -> tuple[Lane, Filling] | None:
+    def _choose(self, room: Room, now: float) -> tuple[Lane, Filling] | None:
         """The lane whose turn it is and what of it goes; None after setting `wake`."""
         lanes = list(self.lanes.values())
         if len(lanes) > 1:
             lanes.sort(key=first_tag)
         for lane in lanes:
-            filling = self._ready(lane, now)
+            filling = self._ready(lane, room, now)
             if filling is not None:
                 return lane, filling
         return None
 
-    def _ready(self, lane: Lane, now: float) -> Filling | None:
+    def _ready(self, lane: Lane, room: Room, now: float) -> Filling | None:
         """What of the lane goes now; None when it is held back, with `wake` at the hold's end."""
-        room = self._room()
         flying = len(self.flying)
         estimate_s = self.latency.estimate_s(min(lane.tokens, room.tokens))
         eager = flying < self._eager(estimate_s) and lane.texts >= self.threshold.value
@@ -194,11 +205,13 @@ class Account:
         return None
 
     def _room(self) -> Room:
-        caps = self.caps
-        texts = caps.max_texts
+        """The most that the next call may carry, of an even size that uses the limits up."""
+        caps, pace = self.caps, self.pace
+        texts = int(pace.evenly(Dimension.ITEMS, caps.max_texts))
+        tokens = int(pace.evenly(Dimension.TOKENS, caps.max_tokens))
         if self.gate.reason in TRIED_AGAIN:
             texts = min(texts, PROBE_TEXTS)
-        return Room(texts, caps.max_tokens, caps.max_bytes)
+        return Room(max(1, texts), max(1, tokens), caps.max_bytes)
 
     def _eager(self, estimate_s: float) -> int:
         """E: the calls that are cheap, because calls are left."""
@@ -207,8 +220,12 @@ class Account:
         if home is Home.LOCAL:
             return 1
         if self.pace.calls_per_minute:
-            return min(limit, max(2, int(self.pace.calls_per_minute / 60.0 * estimate_s)))
+            return min(limit, max(EAGER_MIN, int(self.rate_calls(estimate_s))))
         return min(limit, EAGER_HOSTED) if home is Home.HOSTED else limit
+
+    def rate_calls(self, estimate_s: float) -> float:
+        """The calls that a known limit keeps in flight when each takes so long, else 0."""
+        return (self.pace.calls_per_minute or 0.0) / 60.0 * estimate_s
 
     def _send(self, lane: Lane, filling: Filling, now: float, out: Effects) -> None:
         """Take what `fill` found out of its lane and ask for the call."""

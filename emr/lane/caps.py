@@ -23,13 +23,15 @@ LEAST_BYTES = 1024  # no server refuses a body for less
 class Caps:
     """What one call may carry, and the estimate of a text's tokens."""
 
-    __slots__ = ("_largest", "max_bytes", "max_texts", "max_tokens", "tokens_a_byte")
+    __slots__ = ("_largest", "max_bytes", "max_texts", "max_tokens", "most_tokens",
+                 "tokens_a_byte")  # fmt: skip
 
     def __init__(self, spec: AccountSpec) -> None:
         self.max_texts = spec.max_texts
         self.max_tokens = max(1, int(spec.max_tokens * USED))
         self.max_bytes = spec.max_bytes
         self.tokens_a_byte = spec.tokens_a_byte
+        self.most_tokens = 0  # of any call that succeeded
         # successes by (time, texts), texts falling: the first is the largest of the last minute
         self._largest: deque[tuple[float, int]] = deque()
 
@@ -45,6 +47,7 @@ class Caps:
         if billed is not None and batch.bytes and not batch.lane_params.token_ids:
             seen = min(1.0, billed / batch.bytes)
             self.tokens_a_byte += RATIO_WEIGHT * (seen - self.tokens_a_byte)
+        self.most_tokens = max(self.most_tokens, batch.tokens)
         largest = self._largest
         while largest and largest[-1][1] <= batch.texts:
             largest.pop()

@@ -1,26 +1,65 @@
-"""Who goes first: tags in the order of arrival, for every flow alike."""
+"""Who goes first: start-time fair queueing between the flows of an account.
+
+A flow is a key in a class. A ticket's tag is S = max(V, F of its flow), its flow's next one starts
+at F = S + tokens / weight, and V, the account's clock, is S of the *first* ticket of the batch that
+was taken, never backwards. A flow that was away starts at V: single texts so overtake bulk without
+a reserve, an ageing rule or a second queue. Riders do not move V: one from the far end of a lane
+would put every newcomer behind all other lanes (25 s against 1.6 s, simulated).
+
+Bound: |served_i / w_i - served_j / w_j| <= largest_i + largest_j while both wait, plus one batch.
+
+Source: Goyal, Vin and Cheng, Start-time Fair Queuing, SIGCOMM 1996. Refused: strict priority
+(hardly better for single texts, and it can starve bulk); arrival order (30 s, to never).
+"""
 
 from __future__ import annotations
 
-from emr.lane.ticket import Request, Ticket
+from emr.lane.ticket import Request, Tag, Ticket
+
+WEIGHT_INTERACTIVE = 4.0
+WEIGHT_BULK = 1.0
+FLOWS_SWEPT = 256  # flows remembered before those that would start at V anyway are forgotten
+
+Flow = tuple[str, bool]  # the key's id, and whether it is bulk
 
 
-class ArrivalOrder:
-    """Gives each ticket the tag by which it is ordered."""
+class FairOrder:
+    """The clock of an account's fair queue, and where each flow's next ticket would start."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_finish", "_sweep_at", "v")
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self.v = 0.0
+        self._finish: dict[Flow, float] = {}
+        self._sweep_at = FLOWS_SWEPT
 
-    def tag(self, request: Request, tokens: int) -> float:
-        """The tag of a new ticket, or of one that goes to the back."""
-        self._last += 1.0
-        return self._last
+    def start(self, request: Request) -> float:
+        """S of a ticket that would come now."""
+        return max(self.v, self._finish.get((request.caller, request.bulk), 0.0))
 
-    def tag_of_rest(self, ticket: Ticket, tokens: int) -> float:
+    def tag(self, request: Request, tokens: int) -> Tag:
+        """The tag of a new ticket, or of one that goes to the back of its flow."""
+        start = self.start(request)
+        self._finish[request.caller, request.bulk] = start + tokens / weight_of(request)
+        if len(self._finish) > self._sweep_at:
+            self._sweep()
+        return start, request.bulk
+
+    @staticmethod
+    def tag_of_rest(ticket: Ticket, tokens: int) -> Tag:
         """The tag of what is left of a ticket when so many of its tokens were cut off."""
-        return ticket.tag
+        start, bulk = ticket.tag
+        return start + tokens / weight_of(ticket.request), bulk
 
-    def served(self, tag: float) -> None:
+    def served(self, tag: Tag) -> None:
         """A batch was taken whose first ticket had this tag."""
+        self.v = max(self.v, tag[0])
+
+    def _sweep(self) -> None:
+        self._finish = {flow: f for flow, f in self._finish.items() if f > self.v}
+        self._sweep_at = max(FLOWS_SWEPT, 2 * len(self._finish))
+
+
+def weight_of(request: Request) -> float:
+    """The share of a request's flow."""
+    return WEIGHT_BULK if request.bulk else WEIGHT_INTERACTIVE

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emr.lane.caps import Caps
-from emr.lane.fair import ArrivalOrder
+from emr.lane.fair import FairOrder
 from emr.lane.lane import Lane
 from emr.lane.ticket import Ticket
 
@@ -25,12 +25,22 @@ WORTH_A_CUT = 8  # an eighth of a call
 class Filling:
     """A batch as it would be taken now: whole tickets, and a cut of the one behind them.
 
-    `full`: nothing more fits, so that waiting longer would not make the call larger.
+    `full`: nothing more fits, so that waiting longer would not make the call larger. `bulk`: a
+    ticket of it is bulk.
     """
 
     tickets: int
     cut_texts: int
     full: bool
+    texts: int
+    tokens: int
+    bulk: bool
+
+    def add(self, ticket: Ticket, texts: int, tokens: int) -> None:
+        """Count so many texts of a ticket."""
+        self.texts += texts
+        self.tokens += tokens
+        self.bulk = self.bulk or ticket.request.bulk
 
 
 @dataclass(slots=True)
@@ -93,47 +103,55 @@ def fill(lane: Lane, room: Room) -> Filling:
     texts_left, tokens_left, bytes_left = room.texts, room.tokens, room.bytes
     if first.most_texts:
         texts_left = min(texts_left, first.most_texts)
-    empty = texts_left
+    found = Filling(0, 0, False, 0, 0, False)
     for n, ticket in enumerate(waiting):
         if n and (ticket.alone or first.alone or lane.params.whole is not None):
-            return Filling(n, 0, True)
+            found.full = True
+            break
         if ticket.most_texts and n:
-            texts_left = min(texts_left, ticket.most_texts - (empty - texts_left))
+            texts_left = min(texts_left, ticket.most_texts - found.texts)
         count = len(ticket.places)
         if count <= texts_left and ticket.tokens <= tokens_left and ticket.bytes <= bytes_left:
+            found.add(ticket, count, ticket.tokens)
+            found.tickets += 1
             texts_left -= count
             tokens_left -= ticket.tokens
             bytes_left -= ticket.bytes
             if texts_left == 0:
-                return Filling(n + 1, 0, True)
+                found.full = True
+                break
             continue
-        fits = _fits(ticket, texts_left, tokens_left, bytes_left)
-        if n == 0:
-            return Filling(0, max(1, fits), True)
+        found.full = True
         worth = (
-            texts_left * WORTH_A_CUT >= empty
+            texts_left * WORTH_A_CUT >= found.texts + texts_left
             and tokens_left * WORTH_A_CUT >= room.tokens
             and bytes_left * WORTH_A_CUT >= room.bytes
         )
-        may = ticket.tries == 0 and not ticket.most_texts
-        return Filling(n, fits if may and worth and fits > 0 else 0, True)
-    return Filling(len(waiting), 0, False)
+        if n == 0 or (worth and ticket.tries == 0 and not ticket.most_texts):
+            fits, tokens = _fits(ticket, texts_left, tokens_left, bytes_left)
+            if n == 0 and fits == 0:
+                fits, tokens = 1, ticket.request.tokens[ticket.places[0]]
+            found.cut_texts = fits
+            found.add(ticket, fits, tokens)
+        break
+    return found
 
 
-def _fits(ticket: Ticket, texts: int, tokens: int, size: int) -> int:
-    """How many of the ticket's first texts fit into what is left of a call."""
+def _fits(ticket: Ticket, texts: int, tokens: int, size: int) -> tuple[int, int]:
+    """How many of the ticket's first texts fit into what is left of a call, and their tokens."""
     request = ticket.request
-    fits = 0
+    fits, weight = 0, 0
     for place in ticket.places[: max(0, texts)]:
-        tokens -= request.tokens[place]
         size -= len(request.texts[place])
-        if tokens < 0 or size < 0:
+        more = weight + request.tokens[place]
+        if more > tokens or size < 0:
             break
+        weight = more
         fits += 1
-    return fits
+    return fits, weight
 
 
-def take(lane: Lane, filling: Filling, order: ArrivalOrder) -> list[Ticket]:
+def take(lane: Lane, filling: Filling, order: FairOrder) -> list[Ticket]:
     """Take what `fill` found; the rest of a cut ticket goes on waiting."""
     tickets = filling.tickets
     if filling.cut_texts:

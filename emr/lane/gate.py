@@ -110,6 +110,11 @@ class Gate:
             self.bins = 0
         return ramped
 
+    def troubled(self, now: float) -> None:
+        """The slots were cut: a ramp goes on for another minute."""
+        if self.ramping:
+            self._forgive_at = now + FORGIVEN_S
+
     def end_ramp(self) -> None:
         """The slots are back at their first value, or a minute passed without a failure."""
         self.ramping = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 
-from emr.lane.ticket import Params, Ticket
+from emr.lane.ticket import Params, Tag, Ticket
 
 
-def _tag(ticket: Ticket) -> float:
+def _tag(ticket: Ticket) -> Tag:
     return ticket.tag
 
 
@@ -28,7 +28,7 @@ class Lane:
         self.texts = self.tokens = self.bytes = self.limited = 0
 
     @property
-    def first_tag(self) -> float:
+    def first_tag(self) -> Tag:
         """The tag by which lanes are ordered."""
         return self.waiting[0].tag
 
@@ -49,7 +49,7 @@ class Lane:
             self._count(ticket, -1)
         return taken
 
-    def cut_first(self, index: int, texts: int, tag: float) -> None:
+    def cut_first(self, index: int, texts: int, tag: Tag) -> None:
         """Cut the waiting ticket at `index`: its first texts stay there, the rest comes behind."""
         ticket = self.waiting[index]
         rest = ticket.cut(texts, tag)

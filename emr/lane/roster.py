@@ -16,7 +16,7 @@ from emr.lane.effects import Effects
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
 from emr.lane.ticket import Batch, Request
-from emr.lane.verdict import Reply, Verdict
+from emr.lane.verdict import Outcome
 
 DEAD_DEADLINES = 64  # kept before the heap of deadlines is cleared of requests that ended
 
@@ -73,12 +73,10 @@ class Roster:
         self._live.discard(request)
         self._forget_waiting()
 
-    def settle(
-        self, account: Account, batch: Batch, verdict: Verdict, reply: Reply | None, now: float
-    ) -> Effects:
+    def settle(self, account: Account, batch: Batch, outcome: Outcome, now: float) -> Effects:
         """Take in how a call ended; `step` comes next in the same turn."""
         out = Effects()
-        settle(account, batch, verdict, reply, now, out)
+        settle(account, batch, outcome, now, out)
         self._touched.add(account)
         self._end(out)
         return out

@@ -6,8 +6,11 @@ constants stand beside them in the modules that use them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+from emr.lane.verdict import Dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,19 @@ class Home(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSpec:
+    """A limit a minute: the operator's word (`configured`), or a guess to start with."""
+
+    per_minute: float
+    configured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSpec:
     """An account as the provider's row and the table of kinds give it.
 
     `provider` is the name of the row, `scope` the model id, or empty when the limits hold for the
-    whole organisation. The caps are of one call. `calls_per_minute` is None when not known.
+    whole organisation. The caps are of one call. `limits` holds those that are known.
     """
 
     provider: str
@@ -56,5 +67,5 @@ class AccountSpec:
     max_tokens: int = 100_000
     max_bytes: int = 8 * 1024 * 1024
     max_concurrency: int | None = None
-    calls_per_minute: float | None = None
+    limits: Mapping[Dimension, LimitSpec] = field(default_factory=dict)
     tokens_a_byte: float = 0.35

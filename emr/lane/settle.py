@@ -14,25 +14,26 @@ from emr.lane import patience, words
 from emr.lane.effects import Effects
 from emr.lane.gate import TRIED_AGAIN, Reason
 from emr.lane.retry import backoff_s
+from emr.lane.slots import OVERLOADED, SLOW, TIMED_OUT
 from emr.lane.split import give
 from emr.lane.ticket import Batch, Request, Ticket
-from emr.lane.verdict import Ending, Reply, Verdict
+from emr.lane.verdict import Ending, Outcome, Reply, Verdict
 
 if TYPE_CHECKING:
     from emr.lane.account import Account
 
 SIZES = (Ending.SIZE_ITEMS, Ending.SIZE_TOKENS, Ending.SIZE_BYTES)
-BROKEN = (Ending.TRANSIENT, Ending.PROTOCOL)
 LATCHING = (Ending.AUTH, Ending.QUOTA)
+NOT_BILLED = (*SIZES, *LATCHING, Ending.BAD_TEXT, Ending.BAD_REQUEST, Ending.RATE, Ending.OVERLOAD)
 WAITS = (Ending.RATE, Ending.OVERLOAD)
 
 
-def settle(
-    account: Account, batch: Batch, verdict: Verdict, reply: Reply | None, now: float, out: Effects
-) -> None:
+def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Effects) -> None:
     """Take in how a call ended. Each of its tickets is answered, refused, or waits again."""
-    account.flying.discard(batch)
+    verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
+    account.flying.discard(batch)
+    _move_pace(account, batch, outcome, now)
     _move_laws(account, batch, verdict, now, out)
     if ending is Ending.OK:
         assert reply is not None, "an OK without a reply: a bug"
@@ -52,12 +53,32 @@ def settle(
         _try_again(account, batch, verdict, now, out)
 
 
+def _move_pace(account: Account, batch: Batch, outcome: Outcome, now: float) -> None:
+    """The log, and what headers and refusals teach about the limits."""
+    pace, caps, verdict = account.pace, account.caps, outcome.verdict
+    if outcome.limits is not None:
+        pace.observe(now, batch, outcome.limits)
+    if verdict.ending is Ending.RATE:
+        # refused though nothing else was sent for a minute: too large, or nothing to learn from
+        if not pace.alone(batch):
+            pace.refused(now, batch, verdict)
+        elif batch.tokens > caps.most_tokens:
+            caps.max_tokens = max(1, batch.tokens // 2, caps.most_tokens)
+    billed = outcome.reply.tokens if outcome.reply is not None else None
+    pace.landed(now, batch, billed, refused=verdict.ending in NOT_BILLED)
+    pace.rtt_s = account.latency.rtt_s
+
+
 def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
     """Gate, slots and K, and who cannot wait for what the gate now says."""
     gate, slots = account.gate, account.slots
     ending = verdict.ending
     if ending is Ending.TRANSIENT and batch.short:
         return  # cut off earlier than such calls need: it says nothing about the provider
+    if ending is Ending.OVERLOAD:
+        slots.cut(OVERLOADED, batch.number, account.calls, now)
+    elif verdict.timed_out:
+        slots.cut(TIMED_OUT, batch.number, account.calls, now)
     before, binned_before = gate.epoch, gate.reason
     gate.settle(verdict, batch.epoch, now, account.latency.rtt_s, account.pace.interval_s)
     changed = gate.epoch != before
@@ -67,13 +88,24 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
         _note_gate(account, verdict, now, out)
         patience.shed(account, now, out)
     if ending is Ending.OK:
-        if slots.success(len(account.flying) + 1):
-            gate.end_ramp()
+        _grow(account, batch, now)
         if account.threshold.clean():
             account.note(out, "K lowered after clean calls", k=account.threshold.value)
     elif ending is Ending.RATE and changed:
         account.threshold.rate_limited(account.caps.max_texts)
         account.note(out, "K doubled after a rate limit", k=account.threshold.value)
+
+
+def _grow(account: Account, batch: Batch, now: float) -> None:
+    """A success: C may grow, and with it a ramp may end."""
+    slots, latency = account.slots, account.latency
+    if slots.too_slow(batch.tokens, now - batch.sent_at, now):
+        slots.cut(SLOW, batch.number, account.calls, now)
+        account.gate.troubled(now)
+        return
+    most = slots.most(account.rate_calls(latency.estimate_s(batch.tokens)))
+    if slots.success(len(account.flying) + 1, latency.rtt_s, most, now):
+        account.gate.end_ramp()
 
 
 def _note_gate(account: Account, verdict: Verdict, now: float, out: Effects) -> None:

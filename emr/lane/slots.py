@@ -1,7 +1,14 @@
-"""How many calls of an account may be in flight: C, at its first value, and its slow start.
+"""How many calls of an account may be in flight: C, additive increase and multiplicative decrease.
 
-The value moves in one case only so far: after a sin-bin or a latch it starts again from one and
-grows by one a success while it is reached, until it is back at its first value.
+C grows by one a window, only if it was reached in it: no evidence, no growth. It is cut once an
+epoch (only calls sent since the last cut can cut again), each signal by its own factor. After a
+sin-bin or a latch C starts again from one, plus one a success, until its first value or a cut.
+
+The latency law is for self-hosted servers alone, where calls queue in the server: a hosted
+service's latency says nothing about our calls. It compares the smoothed time of a class of sizes (a
+power of two of tokens) with the least such mean of the last minute or two. Refused: a law on the
+fitted T (it is fitted to the very queue that it should notice: singles' p50 beside bulk 15 of their
+own instead of 2.6), and an unsmoothed minimum (C collapses to 1).
 """
 
 from __future__ import annotations
@@ -14,30 +21,106 @@ FIRST = {
     Home.LOCAL: 1,  # one thread computes
 }
 MOST = 32  # calls in flight when the row says nothing
+MOST_OF_RATE = 1.5  # times the calls that a known rate keeps in flight
+OVERLOADED, TIMED_OUT, SLOW = 0.5, 0.7, 0.9  # what a cut leaves
+WINDOW_MIN_S = 0.1
+RTT_WEIGHT = 0.2
+SLOW_FACTOR, STEADY_FACTOR = 2.0, 1.5  # times the least mean: cut; do not grow
+LEAST_FOR_S = 60.0  # the least mean is that of this period and the one before it
+
+
+class SizeClass:
+    """The smoothed time of calls of one size, and its least value lately."""
+
+    __slots__ = ("before", "least", "mean", "since")
+
+    def __init__(self, seconds: float, now: float) -> None:
+        self.mean = self.least = self.before = seconds
+        self.since = now
+
+    def took(self, seconds: float, now: float) -> float:
+        """Take in a call; returns its mean over the least mean."""
+        self.mean += RTT_WEIGHT * (seconds - self.mean)
+        if now - self.since > LEAST_FOR_S:
+            self.before, self.least, self.since = self.least, self.mean, now
+        self.least = min(self.least, self.mean)
+        return self.mean / max(1e-9, min(self.least, self.before))
 
 
 class Slots:
-    """C, the calls that may be in flight; `first` is where it starts and where a ramp ends."""
+    """C, as a number with a fraction; `limit` is what may be in flight."""
 
-    __slots__ = ("first", "limit", "most")
+    __slots__ = ("_c", "_classes", "_cut_number", "_home", "_reached", "_slow_start",
+                 "_window_ends", "configured", "first")  # fmt: skip
 
     def __init__(self, spec: AccountSpec) -> None:
-        self.most = MOST if spec.max_concurrency is None else spec.max_concurrency
-        if spec.home is Home.LOCAL:
-            self.most = 1
-        self.first = min(self.most, FIRST[spec.home])
-        self.limit = self.first
+        self._home = spec.home
+        self.configured = 1 if spec.home is Home.LOCAL else spec.max_concurrency
+        self.first = min(self.configured or MOST, FIRST[spec.home])
+        self._c = float(self.first)
+        self._slow_start = False
+        self._reached = False
+        self._window_ends = 0.0
+        self._cut_number = 0
+        self._classes: dict[int, SizeClass] = {}
+
+    @property
+    def limit(self) -> int:
+        """The calls that may be in flight."""
+        return int(self._c)
+
+    def most(self, rate_calls: float) -> int:
+        """The largest C, where a known rate keeps `rate_calls` calls in flight."""
+        return self.configured or max(MOST, int(MOST_OF_RATE * rate_calls))
 
     def restart(self) -> None:
         """Begin a slow start."""
-        self.limit = 1
+        self._c = 1.0
+        self._slow_start = True
 
     def finish(self) -> None:
         """End a slow start: a minute passed without trouble."""
-        self.limit = self.first
+        self._slow_start = False
+        self._c = float(self.first)
 
-    def success(self, in_flight: int) -> bool:
-        """A call ended well while `in_flight` were out, itself included; True: the ramp is over."""
-        if self.limit < self.first and in_flight >= self.limit:
-            self.limit += 1
-        return self.limit >= self.first
+    def success(self, in_flight: int, rtt_s: float, most: int, now: float) -> bool:
+        """A call ended well while `in_flight` were out, itself included.
+
+        True when C is back at its first value, so that a ramp is over.
+        """
+        reached = in_flight >= self.limit
+        if self._slow_start:
+            if reached:
+                self._c = min(float(self.first), self._c + 1.0)
+            self._slow_start = self._c < self.first
+            return not self._slow_start
+        self._reached = self._reached or reached
+        if now >= self._window_ends:
+            if self._reached:
+                self._c = min(float(most), self._c + 1.0)
+            self._reached = False
+            self._window_ends = now + max(WINDOW_MIN_S, rtt_s)
+        return self._c >= self.first
+
+    def cut(self, factor: float, number: int, newest: int, now: float) -> bool:
+        """A signal of congestion in call `number`, the `newest` sent so far; True if C was cut."""
+        if number <= self._cut_number:
+            return False
+        self._cut_number = newest
+        self._c = max(1.0, self._c * factor)
+        self._slow_start = False
+        self._reached = False
+        return True
+
+    def too_slow(self, tokens: int, seconds: float, now: float) -> bool:
+        """Whether calls of that size got slow; also holds back growth a little earlier."""
+        if self._home is not Home.SELF_HOSTED:
+            return False
+        seen = self._classes.get(tokens.bit_length())
+        if seen is None:
+            self._classes[tokens.bit_length()] = SizeClass(seconds, now)
+            return False
+        factor = seen.took(seconds, now)
+        if factor > STEADY_FACTOR:
+            self._reached = False
+        return factor > SLOW_FACTOR

@@ -33,6 +33,10 @@ class Params(NamedTuple):
     path: str | None = None
 
 
+# the order of tickets: S of the fair queue; of equals, interactive (False) before bulk
+Tag = tuple[float, bool]
+
+
 class Request:
     """One caller's request to one provider: its texts, and the vectors as they come.
 
@@ -105,7 +109,7 @@ class Ticket:
         "waited_from",
     )  # fmt: skip
 
-    def __init__(self, request: Request, places: Sequence[int], tag: float, now: float) -> None:
+    def __init__(self, request: Request, places: Sequence[int], tag: Tag, now: float) -> None:
         self.request = request
         self.places = places
         self.tag = tag
@@ -124,7 +128,7 @@ class Ticket:
         tokens = self.request.tokens
         self.tokens = tokens[0] if len(tokens) == 1 else sum([tokens[i] for i in self.places])
 
-    def cut(self, texts: int, tag: float) -> Ticket:
+    def cut(self, texts: int, tag: Tag) -> Ticket:
         """Keep the first `texts` texts; the rest comes back as a ticket of its own at `tag`."""
         rest = Ticket(self.request, self.places[texts:], tag, self.held_at)
         rest.tries, rest.most_texts, rest.alone = self.tries, self.most_texts, self.alone

@@ -90,4 +90,18 @@ class Reply:
     body: bytes | None = None
 
 
+@dataclass(slots=True)
+class Outcome:
+    """How a call ended: a verdict, the reply when it is OK, and the provider's own time.
+
+    `first_byte_s` is the time from the request's last byte to the reply's first, None when none
+    came. `limits` are those of the reply's rate limit headers, None when it has none.
+    """
+
+    verdict: Verdict
+    reply: Reply | None = None
+    first_byte_s: float | None = None
+    limits: Limits | None = None
+
+
 OK = Verdict(Ending.OK, 200)

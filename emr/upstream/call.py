@@ -1,4 +1,4 @@
-"""The values that cross the providers' side: what one call asks, and how one ends."""
+"""The value that crosses the providers' side: what one call asks; how one ends is an Outcome."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emr.lane.ticket import Params
-from emr.lane.verdict import Limits, Reply, Verdict
+from emr.lane.verdict import Outcome
+
+__all__ = ["Call", "Caller", "Outcome"]
 
 
 @dataclass(slots=True)
@@ -25,20 +27,6 @@ class Call:
     user: str | None = None
     first_byte_s: float = 60.0
     whole_s: float = 60.0
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a call ended: a verdict, the reply when it is OK, and the provider's own time.
-
-    `first_byte_s` is the time from the request's last byte to the reply's first, None when none
-    came. `limits` are those of the reply's rate limit headers, None when it has none.
-    """
-
-    verdict: Verdict
-    reply: Reply | None = None
-    first_byte_s: float | None = None
-    limits: Limits | None = None
 
 
 class Caller(Protocol):

@@ -16,7 +16,7 @@ from emr.lane.effects import Effects, Note, Send
 from emr.lane.roster import Roster
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.ticket import Params, Request
-from emr.lane.verdict import Reply, Verdict
+from emr.lane.verdict import Outcome, Reply, Verdict
 
 IDLE_WAKES = 1000  # steps at one instant without an effect: the core spins
 
@@ -83,7 +83,11 @@ class World:
 
     def settle(self, send: Send, verdict: Verdict, reply: Reply | None = None) -> None:
         """The reply of a call reaches emr now."""
-        self._carry_out(self.roster.settle(send.account, send.batch, verdict, reply, self.now))
+        self.end(send, Outcome(verdict, reply))
+
+    def end(self, send: Send, outcome: Outcome) -> None:
+        """A call ends now."""
+        self._carry_out(self.roster.settle(send.account, send.batch, outcome, self.now))
 
     def run(self, until: float) -> None:
         """Let everything happen up to that time."""
