@@ -76,8 +76,7 @@ class AccountView:
     retry_credits: float
     limits: Mapping[Dimension, LimitView]
     lanes: tuple[LaneView, ...]
-    texts: int  # waiting, in lanes and in back-off
-    resting_texts: int
+    texts: int  # waiting
     calls: int
 
 
@@ -173,7 +172,6 @@ def view_account(account: Account, now: float) -> AccountView:
         limits=limits,
         lanes=tuple(view_lane(lane) for lane in account.lanes.values()),
         texts=account.texts,
-        resting_texts=account.resting.texts,
         calls=account.calls,
     )
 

@@ -1,7 +1,7 @@
 """At the door: whether a request may wait at all, before it takes any room.
 
 A request is refused here when it could only be refused later: the provider refuses the credential,
-the sin-bin is older than anyone may wait, the gate opens after the request's deadline; or when a
+the sin-bin is older than anyone may wait, what is ahead takes longer than the deadline; or when a
 bound is reached: requests a lane, waiting bytes, lanes.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Collection
 
 from emr.lane import patience, words
 from emr.lane.account import Account
-from emr.lane.gate import LATCHES, Reason
+from emr.lane.forecast import forecast, longest
+from emr.lane.gate import LATCHES, TRIED_AGAIN, Reason
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Request
-from emr.lane.verdict import Ending
 
 FULL_RETRY_S = 1.0  # what to wait when a bound of emr's own is reached: queues drain in seconds
 
@@ -23,7 +23,11 @@ def refused(
     account: Account, request: Request, accounts: Collection[Account], now: float
 ) -> Refusal | None:
     """Why the request may not wait at `account`, or None."""
-    return _gate_says_no(account, request, now) or _full(account, request, accounts)
+    return (
+        _gate_says_no(account, request, now)
+        or _full(account, request, accounts)
+        or _too_long(account, request, now)
+    )
 
 
 def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | None:
@@ -40,10 +44,18 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
         return None
     if gate.reason in LATCHES:
         return patience.latched(gate, provider)
-    if gate.until > request.deadline:
-        ending = Ending.RATE if gate.reason is Reason.RATE else Ending.OVERLOAD
-        return words.held_back(provider, ending, gate.until - now, "")
     return None
+
+
+def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
+    """Whether the wait would pass the deadline: asked in full only when it could at all."""
+    left = request.deadline - now
+    if account.gate.reason in TRIED_AGAIN or longest(account, now) <= left:
+        return None
+    found = forecast(account, request, now)
+    if found.wait_s <= left:
+        return None
+    return words.held_back(account.spec.provider, found.ending, found.wait_s - left, "")
 
 
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:

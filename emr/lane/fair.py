@@ -35,12 +35,13 @@ class FairOrder:
 
     def start(self, request: Request) -> float:
         """S of a ticket that would come now."""
-        return max(self.v, self._finish.get((request.caller, request.bulk), 0.0))
+        return max(self.v, self._finish.get(flow_of(request), 0.0))
 
     def tag(self, request: Request, tokens: int) -> Tag:
         """The tag of a new ticket, or of one that goes to the back of its flow."""
         start = self.start(request)
-        self._finish[request.caller, request.bulk] = start + tokens / weight_of(request)
+        flow = flow_of(request)
+        self._finish[flow] = start + tokens / weight_of(flow)
         if len(self._finish) > self._sweep_at:
             self._sweep()
         return start, request.bulk
@@ -49,7 +50,7 @@ class FairOrder:
     def tag_of_rest(ticket: Ticket, tokens: int) -> Tag:
         """The tag of what is left of a ticket when so many of its tokens were cut off."""
         start, bulk = ticket.tag
-        return start + tokens / weight_of(ticket.request), bulk
+        return start + tokens / weight_of(flow_of(ticket.request)), bulk
 
     def served(self, tag: Tag) -> None:
         """A batch was taken whose first ticket had this tag."""
@@ -60,6 +61,11 @@ class FairOrder:
         self._sweep_at = max(FLOWS_SWEPT, 2 * len(self._finish))
 
 
-def weight_of(request: Request) -> float:
-    """The share of a request's flow."""
-    return WEIGHT_BULK if request.bulk else WEIGHT_INTERACTIVE
+def weight_of(flow: Flow) -> float:
+    """The share of a flow."""
+    return WEIGHT_BULK if flow[1] else WEIGHT_INTERACTIVE
+
+
+def flow_of(request: Request) -> Flow:
+    """The flow of a request: its key in its class."""
+    return request.caller, request.bulk

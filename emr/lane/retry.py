@@ -114,16 +114,6 @@ class Resting:
         """All that rest."""
         return [entry[2] for entry in self._timed] + [t for group in self._owing for t in group]
 
-    @property
-    def texts(self) -> int:
-        """Their texts."""
-        return sum([len(ticket.places) for ticket in self.tickets])
-
-    @property
-    def bytes(self) -> int:
-        """The bytes of their texts."""
-        return sum([ticket.bytes for ticket in self.tickets])
-
 
 def backoff_s(tries: int, cap_s: float, rng: Random) -> float:
     """The wait before try `tries` + 1: full jitter under a doubling bound (AWS's scheme)."""

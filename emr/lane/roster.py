@@ -15,6 +15,7 @@ from emr.lane.account import Account
 from emr.lane.effects import Effects
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
+from emr.lane.step import step
 from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Outcome
 
@@ -87,7 +88,7 @@ class Roster:
         self._expire(now, out)
         for account in self.accounts:
             if account in self._touched or account.wake <= now or account.stale:
-                account.step(now, out)
+                step(account, now, out)
         self._touched.clear()
         if any(account.closed and account.idle for account in self.accounts):
             self.accounts = [a for a in self.accounts if not (a.closed and a.idle)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from emr.lane import patience, words
 from emr.lane.effects import Effects
 from emr.lane.gate import TRIED_AGAIN, Reason
+from emr.lane.poison import Part, Trial
 from emr.lane.retry import backoff_s
 from emr.lane.slots import OVERLOADED, SLOW, TIMED_OUT
 from emr.lane.split import give
@@ -33,6 +34,8 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
     account.flying.discard(batch)
+    if batch.trial is not None and batch.part is not Part.DEEPER:
+        batch.trial.deciding -= 1
     _move_pace(account, batch, outcome, now)
     _move_laws(account, batch, verdict, now, out)
     if ending is Ending.OK:
@@ -48,7 +51,9 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
         for ticket in batch.tickets:
             out.refuse(ticket.request, patience.latched(account.gate, account.spec.provider))
     elif ending in WAITS:
-        _wait_again(account, batch.tickets, verdict, now, out)
+        _wait_again(account, batch, verdict, now, out)
+    elif batch.trial is not None:
+        _try_group_again(account, batch, verdict, now, out)
     else:
         _try_again(account, batch, verdict, now, out)
 
@@ -147,20 +152,50 @@ def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: E
 
 
 def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
-    """A text is at fault: its caller is told; the others go again."""
+    """A text is at fault: its caller is told, or looked for; the others go again."""
+    if batch.part is Part.CANARY:
+        _parameters_at_fault(account, batch, verdict, out)
+        return
     guilty, place = _guilty(batch, verdict)
-    if guilty is None:
-        for ticket in _alive(batch.tickets):
-            ticket.alone = True
+    if guilty is not None:
+        said = words.own_words(verdict, batch, guilty)
+        if place is not None and verdict.index is not None:
+            said = words.own_index(said, verdict.index, place)
+        param = None if place is None else f"input[{place}]"
+        out.refuse(guilty, words.bad_text(account.spec.provider, verdict, said, param))
+        if batch.callers > 1 or batch.trial is not None:
+            account.isolation.poisoned(guilty.caller, now)
+    innocent = _alive(batch.tickets)
+    if batch.trial is None and guilty is not None:
+        for ticket in innocent:
             account.put_back(ticket, now)
         return
-    said = words.own_words(verdict, batch, guilty)
-    if place is not None and verdict.index is not None:
-        said = words.own_index(said, verdict.index, place)
-    param = None if place is None else f"input[{place}]"
-    out.refuse(guilty, words.bad_text(account.spec.provider, verdict, said, param))
-    for ticket in _alive(batch.tickets):
-        account.put_back(ticket, now)
+    trial = batch.trial or Trial(batch.lane_params)
+    if guilty is None:
+        _look_for_guilty(trial, batch, innocent)
+    elif innocent:
+        trial.groups.append((Part.DEEPER, innocent))
+    account.isolation.put(trial)
+
+
+def _look_for_guilty(trial: Trial, batch: Batch, tickets: list[Ticket]) -> None:
+    """Halve a refused group; after two refused first halves ask the canary first."""
+    trial.halve(tickets, Part.FIRST_HALF if batch.part is None else Part.DEEPER)
+    if batch.part is Part.FIRST_HALF:
+        trial.first_halves_failed += 1
+        if trial.first_halves_failed == 2:
+            trial.ask_canary()
+
+
+def _parameters_at_fault(account: Account, batch: Batch, verdict: Verdict, out: Effects) -> None:
+    """Even the harmless sentence was refused: everyone in the trial is told what it was told."""
+    trial = batch.trial
+    assert trial is not None, "a canary without a trial: a bug"
+    for _, group in trial.groups:
+        for ticket in group:
+            told = words.bad_text(account.spec.provider, verdict, verdict.message, None)
+            out.refuse(ticket.request, told)
+    account.isolation.sift()
 
 
 def _guilty(batch: Batch, verdict: Verdict) -> tuple[Request | None, int | None]:
@@ -179,21 +214,46 @@ def _guilty(batch: Batch, verdict: Verdict) -> tuple[Request | None, int | None]
 
 def _refuse_all(account: Account, batch: Batch, verdict: Verdict, out: Effects) -> None:
     """The parameters are at fault, and all texts of a lane have the same."""
+    if batch.part is Part.CANARY:
+        _parameters_at_fault(account, batch, verdict, out)
+        return
     for ticket in batch.tickets:
         said = words.own_words(verdict, batch, ticket.request)
         out.refuse(ticket.request, words.bad_text(account.spec.provider, verdict, said, None))
 
 
-def _wait_again(
-    account: Account, tickets: Iterable[Ticket], verdict: Verdict, now: float, out: Effects
-) -> None:
+def _wait_again(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
     """A rate limit, or used up capacity: no try was spent; the gate tells when to go on."""
-    for ticket in _alive(tickets):
-        request = ticket.request
-        request.failed_at = request.failed_at or now
-        request.failed_by = verdict
-        account.put_back(ticket, now)
+    again = _alive(batch.tickets)
+    for ticket in again:
+        _failed(ticket.request, verdict, now)
+        if batch.trial is None:
+            account.put_back(ticket, now)
+    if batch.trial is not None:
+        _send_group_again(account, batch, again)
     patience.shed(account, now, out)
+    account.look_at_patience()
+
+
+def _send_group_again(account: Account, batch: Batch, tickets: list[Ticket]) -> None:
+    """The same isolation call once more."""
+    assert batch.trial is not None, "not an isolation call: a bug"
+    assert batch.part is not None, "an isolation call without a part: a bug"
+    if tickets:
+        batch.trial.groups.append((batch.part, tickets))
+        account.isolation.put(batch.trial)
+
+
+def _try_group_again(
+    account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects
+) -> None:
+    """An isolation call broke: a try for its tickets, but no credit; the gate holds it back."""
+    for ticket in _alive(batch.tickets):
+        _failed(ticket.request, verdict, now)
+        ticket.tries += 1
+        if ticket.tries > account.settings.max_retries:
+            _give_up(account, batch, ticket.request, verdict, out)
+    _send_group_again(account, batch, _alive(batch.tickets))
     account.look_at_patience()
 
 

@@ -7,10 +7,13 @@ exactly one place: a lane's waiting list, back-off, a batch in flight, or done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from emr.lane.refusal import Refusal
 from emr.lane.verdict import OK, Verdict
+
+if TYPE_CHECKING:
+    from emr.lane.poison import Part, Trial
 
 
 class Params(NamedTuple):
@@ -143,8 +146,8 @@ class Batch:
     """The tickets of one lane that travel in one call, in the order of their texts."""
 
     __slots__ = (
-        "bytes", "epoch", "first_try", "float_text", "lane_params", "number", "probe", "sent_at",
-        "short", "texts", "tickets", "tokens", "user",
+        "bytes", "epoch", "first_try", "float_text", "lane_params", "number", "part", "probe",
+        "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
     )  # fmt: skip
 
     def __init__(self, params: Params, tickets: list[Ticket]) -> None:
@@ -162,6 +165,8 @@ class Batch:
         self.sent_at = 0.0
         self.epoch = 0  # of the gate
         self.probe = False  # sent to try a provider that is sin-binned, or latched
+        self.trial: Trial | None = None  # an isolation call: of this trial, and what it is in it
+        self.part: Part | None = None
         self.short = False  # its time to the first byte is under what such calls need
 
     def payload(self) -> list[bytes]:
