@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
@@ -72,10 +72,13 @@ class Pump:
 
     # requests
 
-    def submit(self, account: Account, request: Request) -> None:
-        """Take a request in; `request.done` is called once, perhaps before this returns."""
+    def submit(self, members: Sequence[Account], request: Request) -> None:
+        """Take in a request that any of `members` may answer.
+
+        `request.done` is called once, perhaps before this returns.
+        """
         out = Effects()
-        self.roster.offer(account, request, self.clock(), out)
+        self.roster.offer(members, request, self.clock(), out)
         self._idle.clear()
         self._turn_soon()
         self._carry_out(out)

@@ -10,7 +10,7 @@ done. Whatever is counted is a length, or a sum of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from emr.lane import patience
@@ -53,8 +53,13 @@ class Account:
         # when to look again
         self.wake = math.inf
         self.patience_ends = math.inf  # of the first waiting request to lose it, or before
+        self.touched = False  # something happened to it since the last step
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
         self.interactive_at = -math.inf  # when the last interactive request came
+        # the accounts that may answer for it, itself included
+        self.family: Sequence[Account] = (self,)
+        self.taken = 0  # texts that were let in, ever
+        self.last_params: Params | None = None
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added
         self.calls = 0
 
@@ -96,21 +101,30 @@ class Account:
     # tickets come and go
 
     def enter(self, request: Request, now: float) -> None:
-        """Let a request wait, whole, in its lane."""
+        """Let a request that was weighed wait, whole, in its lane."""
         if not request.bulk:
             self.interactive_at = now
-        tokens = self.caps.weigh(request.texts, token_ids=request.params.token_ids)
-        request.tokens = tokens
         places = range(len(request.texts))
-        ticket = Ticket(request, places, self.order.tag(request, sum(tokens)), now)
+        ticket = Ticket(request, places, self.order.tag(request, sum(request.tokens)), now)
         ticket.alone = self.isolation.travels_alone(request.caller, now)
         self._lane_for(request).put(ticket)
+        self.taken += len(places)
+        self.last_params = request.params
         self.patience_ends = min(self.patience_ends, patience.ends_at(self, request))
 
     def put_back(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait again, at its tag's place; its hold starts anew."""
         ticket.held_at = ticket.waited_from = now
         self._lane_for(ticket.request).put(ticket)
+
+    def release(self, ticket: Ticket) -> None:
+        """Let a waiting ticket go elsewhere."""
+        lane = self.lanes.get(ticket.request.params)
+        if lane is not None and lane.remove(ticket):
+            if not lane.waiting:
+                del self.lanes[ticket.request.params]
+        elif not self.resting.remove(ticket):
+            self.isolation.remove(ticket)
 
     def _lane_for(self, request: Request) -> Lane:
         lane = self.lanes.get(request.params)

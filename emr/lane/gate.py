@@ -11,8 +11,9 @@ by whichever reply it comes.
     CLEAR    nothing holds
     RATE     a rate limit was met; until the provider's time, or an interval of the limit, doubled
     BACKOFF  the provider's capacity is used up, or it asked for time with a 5xx
-    BINNED   the sin-bin: `failure_threshold` broken calls in a row. A provider alone is never
-             shut: one small call at a time, at most 2 s apart, made of callers' own requests
+    BINNED   the sin-bin: `failure_threshold` broken calls in a row. With a healthy twin its work
+             goes there, and it is probed at leisure. A provider alone is never shut: one small
+             call at a time, at most 2 s apart, made of callers' own requests
     RAMP     after BINNED, AUTH or QUOTA: the slots start again from one
     AUTH     the credential is refused; one real ticket tries again after 30 s, doubling to 1 h
     QUOTA    the account has nothing left; as AUTH
@@ -23,6 +24,7 @@ enough that a shut gate serves 0.98 of an hour, at 20% 0.44, at 30% 0.03.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
@@ -57,13 +59,26 @@ LATCHES = (Reason.AUTH, Reason.QUOTA)
 TRIED_AGAIN = (Reason.BINNED, Reason.AUTH, Reason.QUOTA)
 
 
+@dataclass(slots=True)
+class Known:
+    """What the gate is told of its account.
+
+    `rtt_s` is the smoothed time of a call, `interval_s` the time between calls at its limit (1 s
+    when that is not known), `twin` whether another member of its family is healthy.
+    """
+
+    rtt_s: float
+    interval_s: float
+    twin: bool = False
+
+
 class Gate:
     """The gate's whole state; `settle` is the only door for verdicts, `refresh` for time."""
 
     __slots__ = (
         "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times", "_settings",
-        "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures", "message",
-        "probes_failed", "ramping", "reason", "status", "until",
+        "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures",
+        "message", "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
@@ -85,6 +100,7 @@ class Gate:
         self.bin_started = 0.0
         self.bin_ends = 0.0  # for display: the next call comes earlier
         self.probes_failed = 0
+        self._twin = False  # whether another member of the family was healthy
         self._forgive_at = 0.0
         self.ramping = False
         # epochs in a row that ended in the same verdict
@@ -121,15 +137,10 @@ class Gate:
         if self.reason is Reason.RAMP:
             self.reason = Reason.CLEAR
 
-    def settle(
-        self, verdict: Verdict, epoch: int, now: float, rtt_s: float, interval_s: float
-    ) -> None:
-        """Take in how a call ended that was sent in `epoch`.
-
-        `rtt_s` is the account's smoothed time of a call, `interval_s` the time between calls at
-        its limit (1 s when that is not known).
-        """
+    def settle(self, verdict: Verdict, epoch: int, now: float, known: Known) -> None:
+        """Take in how a call ended that was sent in `epoch`."""
         ending = verdict.ending
+        self._twin = known.twin
         asked = self._asked(verdict)
         if epoch != self.epoch:
             if asked is not None:
@@ -141,11 +152,11 @@ class Gate:
         elif self.reason in TRIED_AGAIN and self._is_refused_probe(ending):
             self._probe_failed(now, asked)
         elif ending is Ending.TRANSIENT:
-            self._transient(now, rtt_s, asked)
+            self._transient(now, known.rtt_s, asked)
         elif ending is not Ending.PROTOCOL:
             self._succeed(now)
             if ending is Ending.RATE:
-                self._rate(now, asked, interval_s)
+                self._rate(now, asked, known.interval_s)
             elif ending is Ending.OVERLOAD:
                 self._overload(now, asked)
 
@@ -202,7 +213,7 @@ class Gate:
         self.bin_started = now
         self.probes_failed = 0
         self.bin_ends = now + self._bin_s()
-        self.until = now + PROBE_FIRST_S
+        self.until = now + self._probe_wait(now)
         self.ramping = False
         self._forgive_at = now + FORGIVEN_S
 
@@ -218,11 +229,24 @@ class Gate:
             return
         self.failures += 1
         self.probes_failed += 1
-        wait = min(PROBE_MAX_S, PROBE_FIRST_S * 2.0**self.probes_failed)
-        self.until = now + (wait if asked is None else max(asked, wait))
         self._forgive_at = now + FORGIVEN_S
         if now >= self.bin_ends:
             self.bin_ends = now + self._bin_s()
+        wait = self._probe_wait(now)
+        self.until = now + (wait if asked is None else max(asked, wait))
+
+    def _probe_wait(self, now: float) -> float:
+        """Until the next probe: alone soon, with a healthy twin at its leisure."""
+        if self._twin:
+            return min(self.bin_ends - now, self._settings.probe_interval_s)
+        return min(PROBE_MAX_S, PROBE_FIRST_S * 2.0**self.probes_failed)
+
+    def left_alone(self, now: float) -> None:
+        """No twin is healthy any more: tried again as often as a provider alone is."""
+        if self.reason is Reason.BINNED and self._twin:
+            self._twin = False
+            self.probes_failed = 0
+            self.until = min(self.until, now + PROBE_FIRST_S)
 
     def _latch(self, verdict: Verdict, now: float) -> None:
         reason = Reason.AUTH if verdict.ending is Ending.AUTH else Reason.QUOTA

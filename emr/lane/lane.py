@@ -49,6 +49,14 @@ class Lane:
             self._count(ticket, -1)
         return taken
 
+    def remove(self, ticket: Ticket) -> bool:
+        """Let one ticket go elsewhere; False when it does not wait here."""
+        if ticket not in self.waiting:
+            return False
+        self.waiting.remove(ticket)
+        self._count(ticket, -1)
+        return True
+
     def cut_first(self, index: int, texts: int, tag: Tag) -> None:
         """Cut the waiting ticket at `index`: its first texts stay there, the rest comes behind."""
         ticket = self.waiting[index]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from emr.lane import words
+from emr.lane import family, words
 from emr.lane.effects import Effects
 from emr.lane.gate import LATCHES, Gate, Reason
 from emr.lane.refusal import Refusal
@@ -64,12 +64,13 @@ def refusal(account: Account, request: Request, now: float) -> Refusal:
 
 
 def shed(account: Account, now: float, out: Effects) -> None:
-    """The gate was set: answer at once who cannot wait until it opens.
+    """The gate was set: move who is answered sooner elsewhere, answer who cannot wait for it.
 
     Behind AUTH and QUOTA that is everyone, in the provider's own words; behind RATE and BACKOFF
     those whose deadline or patience ends before.
     """
     gate, provider = account.gate, account.spec.provider
+    family.move_out(account, now)
     if gate.reason in LATCHES:
         for ticket in account.waiting():
             out.refuse(ticket.request, latched(gate, provider))

@@ -18,7 +18,7 @@ different callers give those, too).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from emr.lane.ticket import Params, Request, Ticket
@@ -77,10 +77,15 @@ class Trial:
 
     def ask_canary(self) -> None:
         """Let the harmless sentence go next."""
-        request = Request(self.params, [CANARY], "", float("inf"), _nobody)
-        request.tokens = [len(CANARY) // 4]
-        request.bulk = True
-        self.groups.append((Part.CANARY, [Ticket(request, range(1), (0.0, True), 0.0)]))
+        self.groups.append((Part.CANARY, [canary_ticket(self.params)]))
+
+
+def canary_ticket(params: Params) -> Ticket:
+    """A ticket of the harmless sentence that nobody waits for."""
+    request = Request(params, [CANARY], "", float("inf"), _nobody)
+    request.tokens = [len(CANARY) // 4]
+    request.bulk = True
+    return Ticket(request, range(1), (0.0, True), 0.0)
 
 
 def _nobody(request: Request) -> None:
@@ -140,10 +145,15 @@ class Isolation:
 
     def sift(self) -> None:
         """Drop the tickets of requests that ended."""
+        self._keep(lambda ticket: not ticket.request.ended)
+
+    def remove(self, ticket: Ticket) -> None:
+        """Let one ticket go elsewhere."""
+        self._keep(lambda each: each is not ticket)
+
+    def _keep(self, stays: Callable[[Ticket], bool]) -> None:
         for trial in self.trials:
-            groups = (
-                (part, [t for t in group if not t.request.ended]) for part, group in trial.groups
-            )
+            groups = ((part, [t for t in group if stays(t)]) for part, group in trial.groups)
             trial.groups = [(part, group) for part, group in groups if group]
         self.trials = [trial for trial in self.trials if trial.groups]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from random import Random
 
@@ -101,13 +102,23 @@ class Resting:
         at = self._timed[0][0] if self._timed else math.inf
         return min(at, credits.next_at(now)) if self._owing else at
 
+    def remove(self, ticket: Ticket) -> bool:
+        """Let one ticket go elsewhere; False when it does not rest here."""
+        if ticket not in self.tickets:
+            return False
+        self._keep(lambda each: each is not ticket)
+        return True
+
     def sift(self) -> None:
         """Drop the tickets of requests that ended."""
         if any(ticket.request.ended for ticket in self.tickets):
-            self._timed = [entry for entry in self._timed if not entry[2].request.ended]
-            heapify(self._timed)
-            owing = ([t for t in group if not t.request.ended] for group in self._owing)
-            self._owing = deque(group for group in owing if group)
+            self._keep(lambda each: not each.request.ended)
+
+    def _keep(self, stays: Callable[[Ticket], bool]) -> None:
+        self._timed = [entry for entry in self._timed if stays(entry[2])]
+        heapify(self._timed)
+        owing = ([ticket for ticket in group if stays(ticket)] for group in self._owing)
+        self._owing = deque(group for group in owing if group)
 
     @property
     def tickets(self) -> list[Ticket]:

@@ -7,12 +7,14 @@ The core never looks at a clock: the shell asks `next_deadline` and comes back t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from random import Random
 
 from emr.lane import door, words
 from emr.lane.account import Account
 from emr.lane.effects import Effects
+from emr.lane.family import choose
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
 from emr.lane.step import step
@@ -25,15 +27,14 @@ DEAD_DEADLINES = 64  # kept before the heap of deadlines is cleared of requests 
 class Roster:
     """All accounts, and the requests in them.
 
-    Mutable state: the accounts (those of removed providers until they are idle), the ones that
-    something happened to since the last step, the live requests, and the heap of their deadlines.
+    Mutable state: the accounts (those of removed providers until they are idle), the live requests,
+    and the heap of their deadlines.
     """
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
         self.settings = settings
         self._rng = rng
         self.accounts: list[Account] = []
-        self._touched: set[Account] = set()
         self._live: set[Request] = set()
         self._deadlines: list[tuple[float, int, Request]] = []
         self._offered = 0
@@ -44,19 +45,28 @@ class Roster:
         self.accounts.append(account)
         return account
 
+    @staticmethod
+    def relate(accounts: Sequence[Account]) -> None:
+        """These accounts are one family: each gives the same vector for a text."""
+        for account in accounts:
+            account.family = accounts
+
     def close(self, account: Account) -> None:
         """Nothing more is offered to the account; what waits in it is still sent."""
         account.closed = True
-        self._touched.add(account)
+        account.touched = True
 
     @property
     def live(self) -> int:
         """The requests that wait, or are in flight."""
         return len(self._live)
 
-    def offer(self, account: Account, request: Request, now: float, out: Effects) -> None:
-        """Take a request in, or refuse it at the door."""
+    def offer(self, members: Sequence[Account], request: Request, now: float, out: Effects) -> None:
+        """Take a request in that any of `members` may answer, or refuse it at the door."""
         request.arrived = now
+        request.members = members
+        request.tokens = members[0].caps.weigh(request.texts, token_ids=request.params.token_ids)
+        account = choose(members, request, now)
         request.answered_by = account.spec.provider
         refusal = door.refused(account, request, self.accounts, now)
         if refusal is not None:
@@ -66,7 +76,7 @@ class Roster:
         self._offered += 1
         heappush(self._deadlines, (request.deadline, self._offered, request))
         account.enter(request, now)
-        self._touched.add(account)
+        account.touched = True
 
     def abandon(self, request: Request) -> None:
         """The caller left: its waiting texts are dropped, those in flight fly on."""
@@ -78,7 +88,7 @@ class Roster:
         """Take in how a call ended; `step` comes next in the same turn."""
         out = Effects()
         settle(account, batch, outcome, now, out)
-        self._touched.add(account)
+        account.touched = True
         self._end(out)
         return out
 
@@ -87,9 +97,8 @@ class Roster:
         out = Effects()
         self._expire(now, out)
         for account in self.accounts:
-            if account in self._touched or account.wake <= now or account.stale:
+            if account.touched or account.wake <= now or account.stale:
                 step(account, now, out)
-        self._touched.clear()
         if any(account.closed and account.idle for account in self.accounts):
             self.accounts = [a for a in self.accounts if not (a.closed and a.idle)]
         self._end(out)
@@ -106,7 +115,7 @@ class Roster:
     def reset(self, account: Account) -> None:
         """Forget what is held against the provider: a changed key, a reload, a good test."""
         account.reset()
-        self._touched.add(account)
+        account.touched = True
 
     def _expire(self, now: float, out: Effects) -> None:
         heap = self._deadlines

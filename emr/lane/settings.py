@@ -31,6 +31,7 @@ class LaneSettings:
     sinbin_initial_s: float = 30.0
     sinbin_max_s: float = 600.0
     sinbin_multiplier: float = 2.0
+    probe_interval_s: float = 30.0
     binned_wait_s: float = 15.0
     max_lanes: int = 256
     max_lanes_a_caller: int = 32
@@ -69,3 +70,4 @@ class AccountSpec:
     max_concurrency: int | None = None
     limits: Mapping[Dimension, LimitSpec] = field(default_factory=dict)
     tokens_a_byte: float = 0.35
+    weight: float = 1.0  # of what members of equal wait get

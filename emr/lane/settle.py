@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from emr.lane import patience, words
+from emr.lane import family, patience, words
 from emr.lane.effects import Effects
-from emr.lane.gate import TRIED_AGAIN, Reason
+from emr.lane.gate import TRIED_AGAIN, Known, Reason
 from emr.lane.poison import Part, Trial
 from emr.lane.retry import backoff_s
 from emr.lane.slots import OVERLOADED, SLOW, TIMED_OUT
@@ -34,10 +34,14 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
     account.flying.discard(batch)
+    if batch.canary:
+        batch.tickets[0].request.left = True  # nobody waits for it: it never goes again
     if batch.trial is not None and batch.part is not Part.DEEPER:
         batch.trial.deciding -= 1
     _move_pace(account, batch, outcome, now)
     _move_laws(account, batch, verdict, now, out)
+    for ticket in batch.tickets:
+        ticket.moved = False
     if ending is Ending.OK:
         assert reply is not None, "an OK without a reply: a bug"
         _answer(account, batch, reply, now, out)
@@ -48,8 +52,13 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     elif ending is Ending.BAD_REQUEST:
         _refuse_all(account, batch, verdict, out)
     elif ending in LATCHING:
-        for ticket in batch.tickets:
-            out.refuse(ticket.request, patience.latched(account.gate, account.spec.provider))
+        for ticket in _alive(batch.tickets):
+            target = family.better(account, ticket, now)
+            if target is None:
+                told = patience.latched(account.gate, account.spec.provider)
+                out.refuse(ticket.request, told)
+            else:
+                family.take_over(target, ticket, now)
     elif ending in WAITS:
         _wait_again(account, batch, verdict, now, out)
     elif batch.trial is not None:
@@ -85,12 +94,15 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     elif verdict.timed_out:
         slots.cut(TIMED_OUT, batch.number, account.calls, now)
     before, binned_before = gate.epoch, gate.reason
-    gate.settle(verdict, batch.epoch, now, account.latency.rtt_s, account.pace.interval_s)
+    twin = family.has_healthy_twin(account)
+    known = Known(account.latency.rtt_s, account.pace.interval_s, twin)
+    gate.settle(verdict, batch.epoch, now, known)
     changed = gate.epoch != before
     if changed:
         if binned_before in TRIED_AGAIN and gate.ramping:
             slots.restart()
         _note_gate(account, verdict, now, out)
+        family.gate_changed(account, now)
         patience.shed(account, now, out)
     if ending is Ending.OK:
         _grow(account, batch, now)

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from emr.lane import patience
+from emr.lane import family, patience
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
 from emr.lane.fill import Filling, Room, fill, may_be_full, take
 from emr.lane.gate import PROBE_TEXTS, TRIED_AGAIN
 from emr.lane.lane import Lane
+from emr.lane.poison import canary_ticket
 from emr.lane.settings import Home
 from emr.lane.shape import shaped
 from emr.lane.ticket import Batch
@@ -38,9 +39,10 @@ first_tag = attrgetter("first_tag")
 
 def step(account: Account, now: float, out: Effects) -> None:
     """Send what may go now, end what waited too long, and set `account.wake`."""
+    account.touched = False
     resting = account.resting
     for ticket in resting.over(now, account.credits):
-        account.put_back(ticket, now)
+        family.retry(account, ticket, now)
     if account.stale:
         account.sift()
     if now >= account.patience_ends:
@@ -57,6 +59,7 @@ def step(account: Account, now: float, out: Effects) -> None:
             return
         if not (_isolated_call(account, now, out) or _lane_call(account, now, out)):
             return
+    _try_idle(account, now, out)
 
 
 def _wake_at(account: Account, at: float) -> None:
@@ -69,6 +72,23 @@ def _paced(account: Account, tokens: int, texts: int, now: float) -> bool:
     if wait > 0.0:
         _wake_at(account, now + wait)
     return wait <= 0.0
+
+
+def _try_idle(account: Account, now: float, out: Effects) -> None:
+    """Nothing waits: a member whose twin does its work is tried with the canary sentence."""
+    gate = account.gate
+    params = account.last_params
+    if gate.reason not in TRIED_AGAIN or account.flying or params is None or account.closed:
+        return
+    if not family.has_healthy_twin(account):
+        return
+    if now < gate.until:
+        _wake_at(account, gate.until)
+        return
+    batch = Batch(params._replace(whole=None, path=None, token_ids=False), [canary_ticket(params)])
+    batch.canary = True
+    if _paced(account, batch.tokens, batch.texts, now):
+        _launch(account, batch, now, out)
 
 
 def _isolated_call(account: Account, now: float, out: Effects) -> bool:

@@ -13,6 +13,7 @@ from emr.lane.refusal import Refusal
 from emr.lane.verdict import OK, Verdict
 
 if TYPE_CHECKING:
+    from emr.lane.account import Account
     from emr.lane.poison import Part, Trial
 
 
@@ -50,9 +51,30 @@ class Request:
     """
 
     __slots__ = (
-        "answered_by", "arrived", "attempts", "batch_texts", "billed", "body", "bulk", "caller",
-        "deadline", "done", "failed_at", "failed_by", "float_text", "left", "missing", "model",
-        "params", "pinned", "provider_s", "queue_s", "refusal", "texts", "tokens", "user",
+        "answered_by",
+        "arrived",
+        "attempts",
+        "batch_texts",
+        "billed",
+        "body",
+        "bulk",
+        "caller",
+        "deadline",
+        "done",
+        "failed_at",
+        "failed_by",
+        "float_text",
+        "left",
+        "members",
+        "missing",
+        "model",
+        "params",
+        "provider_s",
+        "queue_s",
+        "refusal",
+        "texts",
+        "tokens",
+        "user",
         "vectors",
     )  # fmt: skip
 
@@ -69,7 +91,7 @@ class Request:
         self.texts = texts
         self.caller = caller  # id of the key, or of the anonymous caller
         self.bulk = False
-        self.pinned = False  # it names its provider, and stays with it
+        self.members: Sequence[Account] = ()  # the accounts that may answer it
         self.user: str | None = None
         self.float_text = True  # the caller wants numbers, not base64
         self.arrived = 0.0
@@ -108,8 +130,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "alone", "bytes", "held_at", "most_texts", "places", "request", "tag", "tokens", "tries",
-        "waited_from",
+        "alone", "bytes", "held_at", "most_texts", "moved", "places", "request", "tag", "tokens",
+        "tries", "waited_from",
     )  # fmt: skip
 
     def __init__(self, request: Request, places: Sequence[int], tag: Tag, now: float) -> None:
@@ -119,6 +141,7 @@ class Ticket:
         self.tries = 0
         self.most_texts = 0
         self.alone = False
+        self.moved = False  # to another member, since its last try
         self.held_at = now  # from when the hold counts
         self.waited_from = now
         texts = request.texts
@@ -146,8 +169,8 @@ class Batch:
     """The tickets of one lane that travel in one call, in the order of their texts."""
 
     __slots__ = (
-        "bytes", "epoch", "first_try", "float_text", "lane_params", "number", "part", "probe",
-        "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
+        "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number", "part",
+        "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
     )  # fmt: skip
 
     def __init__(self, params: Params, tickets: list[Ticket]) -> None:
@@ -158,13 +181,15 @@ class Batch:
         self.bytes = sum([t.bytes for t in tickets])
         self.float_text = all(t.request.float_text for t in tickets)
         self.first_try = any(t.tries == 0 for t in tickets)
+        self.probe = self.canary = False
         first = tickets[0].request
         self.user = first.user if all(t.request is first for t in tickets) else None
         # set when it is sent
         self.number = 0
         self.sent_at = 0.0
         self.epoch = 0  # of the gate
-        self.probe = False  # sent to try a provider that is sin-binned, or latched
+        # `probe`: sent to try a provider that is sin-binned, or latched; `canary`: with a sentence
+        # that nobody waits for
         self.trial: Trial | None = None  # an isolation call: of this trial, and what it is in it
         self.part: Part | None = None
         self.short = False  # its time to the first byte is under what such calls need

@@ -69,6 +69,7 @@ class World:
         timeout_s: float | None = None,
         params: Params | None = None,
         bulk: bool | None = None,
+        members: tuple[Account, ...] = (),
     ) -> Request:
         """A caller asks for the vectors of JSON texts."""
         is_bulk = len(texts) > 32 if bulk is None else bulk
@@ -76,7 +77,7 @@ class World:
         request = Request(params or Params("m"), texts, caller, self.now + wait, done)
         request.bulk = is_bulk
         out = Effects()
-        self.roster.offer(account, request, self.now, out)
+        self.roster.offer(members or (account,), request, self.now, out)
         self._carry_out(out)
         self.at(self.now, lambda: None)  # an arrival makes a turn
         return request

@@ -1,0 +1,97 @@
+"""Members of a family: accounts that give the same vector for a text, so that any may answer.
+
+A request may be answered by the accounts that it came with (its *members*): the keys of one
+provider, or providers of the same model. It waits at the one with the least predicted wait, and of
+equals at the one that got the least for its weight. When a member's gate is set, what waits there
+moves to where it is answered sooner: decided ticket by ticket, at most once between two tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emr.lane.forecast import forecast
+from emr.lane.gate import TRIED_AGAIN, Reason
+from emr.lane.ticket import Request, Ticket
+
+if TYPE_CHECKING:
+    from emr.lane.account import Account
+
+EQUAL_S = 0.001  # waits that differ by less are equal
+
+
+def healthy(account: Account) -> bool:
+    """Whether it is not sin-binned, nor refuses the credential."""
+    return account.gate.reason not in TRIED_AGAIN and not account.closed
+
+
+def has_healthy_twin(account: Account) -> bool:
+    """Whether another member could take over what comes for this account."""
+    return any(member is not account and healthy(member) for member in account.family)
+
+
+def choose(members: Sequence[Account], request: Request, now: float) -> Account:
+    """The member at which the request is answered soonest; sick ones only when all are."""
+    if len(members) == 1:
+        return members[0]
+    able = [member for member in members if healthy(member)] or list(members)
+    waits = {member: forecast(member, request, now).wait_s for member in able}
+    least = min(waits.values())
+    equal = [member for member in able if waits[member] - least <= EQUAL_S]
+    return min(equal, key=lambda member: member.taken / member.spec.weight)
+
+
+def better(account: Account, ticket: Ticket, now: float) -> Account | None:
+    """Where a ticket that waits at `account` would rather wait, None for here."""
+    request = ticket.request
+    others = [m for m in request.members if m is not account and healthy(m)]
+    if not others or ticket.moved:
+        return None
+    best = choose(others, request, now)
+    gate = account.gate
+    if gate.reason in TRIED_AGAIN:
+        return best
+    if gate.reason is Reason.RATE and gate.until - now > forecast(best, request, now).wait_s:
+        return best
+    return None
+
+
+def gate_changed(account: Account, now: float) -> None:
+    """Members that are sin-binned and have no healthy twin any more are tried more often."""
+    for member in account.family:
+        if not has_healthy_twin(member):
+            member.gate.left_alone(now)
+            member.touched = True
+
+
+def retry(account: Account, ticket: Ticket, now: float) -> None:
+    """A ticket's back-off is over: it waits where it is answered soonest."""
+    request = ticket.request
+    if len(request.members) > 1 and not ticket.moved:
+        best = choose(request.members, request, now)
+        if best is not account:
+            take_over(best, ticket, now)
+            return
+    account.put_back(ticket, now)
+
+
+def move_out(account: Account, now: float) -> None:
+    """The gate of `account` was set: let tickets wait where they are answered sooner."""
+    if len(account.family) < 2:
+        return
+    for ticket in list(account.waiting()):
+        target = better(account, ticket, now)
+        if target is not None and not ticket.request.ended:
+            account.release(ticket)
+            take_over(target, ticket, now)
+
+
+def take_over(account: Account, ticket: Ticket, now: float) -> None:
+    """A ticket comes from another member: a new tag; the same deadline and tries."""
+    ticket.moved = True
+    ticket.tag = account.order.tag(ticket.request, ticket.tokens)
+    ticket.request.answered_by = account.spec.provider
+    account.taken += len(ticket.places)
+    account.put_back(ticket, now)
+    account.touched = True
