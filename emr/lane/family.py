@@ -66,14 +66,16 @@ def gate_changed(account: Account, now: float) -> None:
 
 
 def retry(account: Account, ticket: Ticket, now: float) -> None:
-    """A ticket's back-off is over: it waits where it is answered soonest."""
+    """A ticket's back-off is over: another member tries it, if there is a healthy one.
+
+    Not the one with the least wait: a provider that fails every call at once has the least.
+    """
     request = ticket.request
-    if len(request.members) > 1 and not ticket.moved:
-        best = choose(request.members, request, now)
-        if best is not account:
-            take_over(best, ticket, now)
-            return
-    account.put_back(ticket, now)
+    others = [member for member in request.members if member is not account and healthy(member)]
+    if others and not ticket.moved:
+        take_over(choose(others, request, now), ticket, now)
+    else:
+        account.put_back(ticket, now)
 
 
 def move_out(account: Account, now: float) -> None:
