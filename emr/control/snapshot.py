@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from emr.control.history import Figures
+from emr.control.history import Figures, History
 from emr.control.rows import Row
 from emr.lane.account import Account
 from emr.lane.gate import Reason
@@ -131,6 +131,9 @@ class Snapshot:
     provider_calls: int
     cache_hits: int
     providers: tuple[ProviderView, ...]
+    answers: Mapping[tuple[str, int], int]  # by route and status
+    refusals: Mapping[str, int]  # by type
+    histories: Mapping[str, History]  # by provider, those of removed ones too
 
     @property
     def status(self) -> str:

@@ -47,13 +47,17 @@ class Roster:
 
     @staticmethod
     def relate(accounts: Sequence[Account]) -> None:
-        """These accounts are one family: each gives the same vector for a text."""
+        """These accounts are of one family: each gives the same vector for a text."""
         for account in accounts:
-            account.family = accounts
+            if any(member not in account.family for member in accounts):
+                account.family = tuple(dict.fromkeys((*account.family, *accounts)))
 
     def close(self, account: Account) -> None:
         """Nothing more is offered to the account; what waits in it is still sent."""
         account.closed = True
+        for member in account.family:
+            if member is not account:
+                member.family = tuple(each for each in member.family if each is not account)
         account.touched = True
 
     @property

@@ -1,0 +1,113 @@
+"""What is known of models: which provider serves which, their dimensions, and who is a twin.
+
+Providers that serve the same model id with the same dimensions, of one type or joined by an equal
+`family` in their rows, are one family. Where the dimensions are not known from the table or a row,
+both must have answered once with vectors of equal length before one stands in for the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from emr.control.providers import Providers
+from emr.control.rows import Row
+from emr.control.settings import Settings
+from emr.upstream.kinds import Kind, Model
+
+
+class Catalogue:
+    """The models of the registered providers. `settings` is replaced at a reload."""
+
+    def __init__(
+        self, kinds: Mapping[str, Kind], providers: Providers, settings: Settings
+    ) -> None:
+        self.kinds = kinds
+        self.settings = settings
+        self._providers = providers
+        self._created = int(time.time())
+        self._seen: dict[tuple[str, str], int] = {}  # dimensions, by provider and model
+
+    def models_of(self, row: Row) -> list[str]:
+        """The model ids that may be asked of a provider, its default first."""
+        kind = self.kinds[row.provider_type]
+        own = (row.model or kind.default_model, *row.models, *kind.models)
+        return [model for model in dict.fromkeys(own) if model]
+
+    def serving(self, model: str) -> list[Row]:
+        """The enabled providers that serve a model id."""
+        return [row for row in self._providers.enabled() if model in self.models_of(row)]
+
+    def dimensions(self, row: Row, model: str) -> tuple[int, ...]:
+        """The lengths of vector that a model gives, its default first; empty: not known."""
+        if row.dimensions and model == (row.model or model):
+            return row.dimensions
+        return self.kinds[row.provider_type].models.get(model, Model()).dimensions
+
+    def seen(self, provider: str, model: str, dimensions: int) -> None:
+        """A provider answered with vectors of that length, to a request that named none."""
+        self._seen[provider, model] = dimensions
+
+    def forget(self, provider: str) -> None:
+        """The provider changed: its vectors may be others now."""
+        self._seen = {at: seen for at, seen in self._seen.items() if at[0] != provider}
+
+    def family(self, row: Row, model: str) -> list[Row]:
+        """The other enabled providers that give the same vectors."""
+        mine = self._length(row, model)
+        if mine is None:
+            return []
+        return [
+            twin
+            for twin in self.serving(model)
+            if twin.name != row.name
+            and _joined(row, twin)
+            and self._length(twin, model) == mine
+        ]
+
+    def _length(self, row: Row, model: str) -> int | None:
+        known = self.dimensions(row, model)
+        return known[0] if known else self._seen.get((row.name, model))
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The entries of `GET /v1/models`: aliases first, then every model of every provider."""
+        entries: dict[str, dict[str, Any]] = {}
+        for alias, target in self.settings.models.items():
+            provider, _, model = target.partition("/")
+            row = self._providers.get(provider)
+            if row is not None and row.enabled:
+                entries[alias] = self._entry(alias, row, model)
+        for row in self._providers.enabled():
+            for model in self.models_of(row):
+                entries.setdefault(model, self._entry(model, row, model))
+        return list(entries.values())
+
+    def _entry(self, shown: str, row: Row, model: str) -> dict[str, Any]:
+        known = self.dimensions(row, model)
+        seen = self._seen.get((row.name, model))
+        return {
+            "id": shown,
+            "object": "model",
+            "created": self._created,
+            "owned_by": row.name,
+            "dimensions": known[0] if known else seen,
+            "max_texts": self.settings.server.max_texts_per_request,
+        }
+
+    @staticmethod
+    def with_model(whole: bytes, model: str) -> bytes:
+        """A body that is passed on whole, naming the provider's own model id."""
+        document = orjson.loads(whole)
+        if document.get("model") == model:
+            return whole
+        document["model"] = model
+        return orjson.dumps(document)
+
+
+def _joined(row: Row, twin: Row) -> bool:
+    if row.family or twin.family:
+        return row.family == twin.family
+    return row.provider_type == twin.provider_type

@@ -1,0 +1,142 @@
+"""The exposition for Prometheus, read from the snapshot when it is scraped.
+
+Nothing is counted for it on the way of a request: the collector turns the plain integers that the
+router keeps anyway into metric families. Labels are names of providers, routes and closed sets of
+words, so their number is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from emr.control.history import BUCKETS_S, History
+from emr.control.snapshot import Snapshot
+from emr.lane.gate import Reason
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(snapshot: Snapshot) -> bytes:
+    """The text of all metrics."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SnapshotCollector(snapshot))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class SnapshotCollector(Collector):
+    """The metric families of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        yield from self._process()
+        yield from self._front()
+        yield from self._calls()
+        yield from self._accounts()
+
+    def _process(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        info = GaugeMetricFamily("emr_build_info", "The version that runs.", labels=["version"])
+        info.add_metric([snapshot.version], 1)
+        yield info
+        yield gauge("emr_uptime_seconds", "Time since the start.", snapshot.uptime_s)
+        yield gauge("emr_draining", "1 while it stops.", float(snapshot.draining))
+        yield gauge("emr_storage_ok", "1 while the database takes writes.", snapshot.storage_ok)
+        yield gauge("emr_active_keys", "Keys that may be used now.", snapshot.active_keys)
+        yield gauge("emr_connections", "Open connections of clients.", snapshot.connections)
+
+    def _front(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        answers = CounterMetricFamily(
+            "emr_http_requests", "Requests answered.", labels=["route", "status"]
+        )
+        for (route, status), count in sorted(snapshot.answers.items()):
+            answers.add_metric([route, str(status)], count)
+        yield answers
+        yield counter("emr_requests", "Embedding requests answered.", snapshot.requests_served)
+        yield counter("emr_texts", "Texts in them.", snapshot.texts_served)
+        yield counter("emr_cache_hits", "Texts answered from the cache.", snapshot.cache_hits)
+        refusals = CounterMetricFamily(
+            "emr_refusals", "Requests refused in the lanes, by type.", labels=["type"]
+        )
+        for kind, count in sorted(snapshot.refusals.items()):
+            refusals.add_metric([kind], count)
+        yield refusals
+
+    def _calls(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily(
+            "emr_provider_calls", "Calls by how they ended.", labels=["provider", "ending"]
+        )
+        texts = CounterMetricFamily("emr_provider_texts", "Texts sent.", labels=["provider"])
+        tokens = CounterMetricFamily("emr_provider_tokens", "Tokens billed.", labels=["provider"])
+        seconds = HistogramMetricFamily(
+            "emr_provider_call_seconds", "Time of a call.", labels=["provider"]
+        )
+        for name, history in sorted(self._snapshot.histories.items()):
+            for ending, count in sorted(history.calls.items(), key=lambda each: each[0].value):
+                calls.add_metric([name, ending.value], count)
+            texts.add_metric([name], history.texts)
+            tokens.add_metric([name], history.tokens)
+            seconds.add_metric([name], list(buckets(history)), history.seconds)
+        yield from (calls, texts, tokens, seconds)
+
+    def _accounts(self) -> Iterator[Metric]:
+        labels = ["provider", "scope"]
+        gate = GaugeMetricFamily(
+            "emr_gate", "1 for the reason that holds.", labels=[*labels, "reason"]
+        )
+        gauges = {
+            "emr_waiting_texts": ("Texts that wait.", "texts"),
+            "emr_calls_in_flight": ("Calls in flight.", "in_flight"),
+            "emr_slots": ("Calls that may be in flight.", "slots"),
+            "emr_fill_threshold": ("K, the texts that must wait for another call.", "k"),
+            "emr_retry_credits": ("Retries that may be made now.", "retry_credits"),
+        }
+        families = {
+            name: GaugeMetricFamily(name, text, labels=labels)
+            for name, (text, _) in gauges.items()
+        }
+        limit = GaugeMetricFamily(
+            "emr_limit_per_minute", "Limits that are kept.", labels=[*labels, "dimension", "source"]
+        )
+        for provider in self._snapshot.providers:
+            for view in provider.accounts:
+                at = [view.provider, view.scope]
+                for reason in Reason:
+                    gate.add_metric([*at, reason.value], float(view.gate is reason))
+                for name, (_, field) in gauges.items():
+                    families[name].add_metric(at, getattr(view, field))
+                for dimension, known in view.limits.items():
+                    limit.add_metric([*at, dimension.value, known.source], known.per_minute)
+        yield from (gate, *families.values(), limit)
+
+
+def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    """A gauge without labels."""
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    """A counter without labels; the exposition adds `_total` to its name."""
+    return CounterMetricFamily(name, text, value=value)
+
+
+def buckets(history: History) -> Iterator[tuple[str, float]]:
+    """The cumulative buckets of a histogram."""
+    total = 0
+    for edge, count in zip((*map(str, BUCKETS_S), "+Inf"), history.by_bucket, strict=True):
+        total += count
+        yield edge, total
