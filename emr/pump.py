@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from emr.lane.account import Account
@@ -45,6 +46,10 @@ class Pump:
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        # counted for the views
+        self.answered = 0
+        self.answered_texts = 0
+        self.refused: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -143,6 +148,11 @@ class Pump:
             figures = {"provider": note.account.spec.provider, "scope": note.account.spec.scope}
             log.info(note.event, extra={"figures": figures | note.figures})
         for request in out.ended:
+            if request.refusal is None:
+                self.answered += 1
+                self.answered_texts += len(request.texts)
+            else:
+                self.refused[request.refusal.type] += 1
             try:
                 request.done(request)
             except Exception:

@@ -19,6 +19,9 @@ from emr.control.settings import Settings
 from emr.upstream.kinds import Kind, Model
 
 
+REMEMBERED = 1024  # models whose providers are kept at hand
+
+
 class Catalogue:
     """The models of the registered providers. `settings` is replaced at a reload."""
 
@@ -30,6 +33,7 @@ class Catalogue:
         self._providers = providers
         self._created = int(time.time())
         self._seen: dict[tuple[str, str], int] = {}  # dimensions, by provider and model
+        self._serving: dict[str, list[Row]] = {}  # what was asked for, until a row changes
 
     def models_of(self, row: Row) -> list[str]:
         """The model ids that may be asked of a provider, its default first."""
@@ -39,7 +43,16 @@ class Catalogue:
 
     def serving(self, model: str) -> list[Row]:
         """The enabled providers that serve a model id."""
-        return [row for row in self._providers.enabled() if model in self.models_of(row)]
+        found = self._serving.get(model)
+        if found is None:
+            found = [row for row in self._providers.enabled() if model in self.models_of(row)]
+            if found and len(self._serving) < REMEMBERED:
+                self._serving[model] = found
+        return found
+
+    def refresh(self) -> None:
+        """The registered providers changed."""
+        self._serving.clear()
 
     def dimensions(self, row: Row, model: str) -> tuple[int, ...]:
         """The lengths of vector that a model gives, its default first; empty: not known."""

@@ -1,0 +1,267 @@
+"""The composition root: builds every part from the settings, once; starts, drains and stops them.
+
+    app = App(start)            # reads the database, makes the parts
+    await app.open(sockets)     # listens
+    …                           # SIGHUP → app.reload()
+    await app.drain()           # no new work; what was taken is finished
+    await app.close()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import resource
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from socket import socket
+from typing import Any
+
+from emr.control.accounts import Accounts, Makers
+from emr.control.admin import Admin, Works
+from emr.control.catalogue import Catalogue
+from emr.control.config import Loaded
+from emr.control.config_text import changes, effective, nested_sources
+from emr.control.desk import FrontDesk
+from emr.control.keyring import Shell
+from emr.control.keys import Keys
+from emr.control.logs import set_level
+from emr.control.overview import Overview, Sights
+from emr.control.places import Places
+from emr.control.providers import Environs, Providers
+from emr.control.rows import Leeway, Row, RowRules
+from emr.control.secrets import Secret, SecretError, find_key
+from emr.control.settings import lane_settings, server_limits
+from emr.control.store import Store
+from emr.control.trials import Trials
+from emr.control.views import Views
+from emr.front.callers import caller_routes
+from emr.front.listener import Listener
+from emr.front.offload import Threads
+from emr.front.register import Unfinished
+from emr.front.routes import FrontService
+from emr.front.tls import server_context
+from emr.lane.refusal import Refused
+from emr.lane.roster import Roster
+from emr.lane.settings import Home
+from emr.pump import Pump
+from emr.upstream.call import Caller
+from emr.upstream.caller import HttpCaller
+from emr.upstream.endpoint import Allow, Endpoint, check_endpoint, home_of
+from emr.upstream.kinds import Kind
+from emr.upstream.local.caller import LocalCaller
+from emr.upstream.local.model import is_installed
+from emr.upstream.table import KINDS
+from emr.upstream.transport import Transport, TransportSettings
+
+log = logging.getLogger("emr.app")
+
+FILES_BESIDE = 512  # open files beside clients' connections: providers, database, log
+WORKERS = 2  # threads for large bodies; the machine's cores are the applications'
+
+Reread = Callable[[], tuple[Loaded, Secret | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a process starts from. `reread` reads configuration and admin secret again."""
+
+    loaded: Loaded
+    secret: Secret | None
+    places: Places
+    environment: Mapping[str, str]
+    store: Store
+    reread: Reread
+
+
+def row_rules() -> RowRules:
+    """What a provider's row must be: the table of types, and the rules for endpoints."""
+    return RowRules(KINDS, check_row_endpoint)
+
+
+def allowed(leeway: Leeway) -> Allow:
+    """What a row's endpoint may be beyond the rules for its type."""
+    adopted = Leeway.ADOPTED in leeway
+    return Allow(
+        http=Leeway.HTTP in leeway or adopted, private=Leeway.PRIVATE in leeway or adopted
+    )
+
+
+def check_row_endpoint(url: str, kind: Kind, leeway: Leeway) -> str:
+    """The full URL of a row's endpoint. Raises ValueError with the reason it is refused."""
+    try:
+        endpoint = check_endpoint(url, kind, allowed(leeway))
+    except Refused as refused:
+        raise ValueError(refused.refusal.message) from None
+    return f"{endpoint}{endpoint.query}"
+
+
+def endpoint_of(row: Row) -> Endpoint:
+    """The endpoint of a row that was checked when it was made."""
+    return check_endpoint(row.endpoint, KINDS[row.provider_type], allowed(row.leeway))
+
+
+class App:
+    """A running router. Made inside its event loop."""
+
+    def __init__(self, start: Start) -> None:
+        """Raises StorageError, SecretError."""
+        settings = start.loaded.settings
+        self.loop = asyncio.get_running_loop()
+        self.loaded = start.loaded
+        self.secret = start.secret
+        self._start = start
+        # providers' side
+        timeouts = TransportSettings(connect_s=settings.retry.connect_timeout_ms / 1000)
+        self._transport = Transport(timeouts)
+        self._local = LocalCaller()
+        self.pump = Pump(Roster(lane_settings(settings), random.Random()), self.loop)
+        # control plane
+        post = self.loop.call_soon_threadsafe
+        shell = Shell(post=post, later=self.loop.call_later)
+        self.keys = Keys(start.store, shell, start.places)
+        self.keys.ring.set_admin_secret(start.secret.value if start.secret else None)
+        self.providers = Providers(
+            start.store, Environs(row_rules(), is_installed, post), settings
+        )
+        makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
+        self.accounts = Accounts(self.pump, makers)
+        self.catalogue = Catalogue(KINDS, self.providers, settings)
+        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue)
+        self.overview = Overview(
+            Sights(
+                start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
+                lambda: self.listener.open_connections, lambda: self.listener.is_draining,
+            )
+        )  # fmt: skip
+        self.pump.observe = self.overview.called
+        self.providers.on_change.append(self._providers_changed)
+        # clients' side
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
+        offload = Threads(self.loop, self._threads, self._broken)
+        works = Works(self.config, self.reload, self.ask_to_drain, self.overview.learned_caps)
+        routes = [
+            *caller_routes(self.desk, self.pump.clock, offload),
+            *Views(self.overview.take).routes(),
+            *Admin(self.keys, self.providers, works, self.loop).routes(),
+            *Trials(self.providers, self.accounts, makers, self.catalogue).routes(),
+        ]
+        self.overview.name_routes(routes)
+        service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
+        self.listener = Listener(service, server_limits(settings))
+        self.drain_asked = asyncio.Event()
+
+    # life
+
+    async def open(self, sockets: Iterable[socket] = ()) -> None:
+        """Listen: on `sockets` when there are any, else where the settings say.
+
+        Raises BindError, TlsError.
+        """
+        server = self.loaded.settings.server
+        inherited = list(sockets)
+        raise_file_limit(server.max_connections + FILES_BESIDE)
+        tls = None
+        if server.tls_cert is not None:
+            tls = server_context(server.tls_cert, server.tls_key, server.client_ca)
+        binds = () if inherited else server.bind
+        await self.listener.start(binds, tls, inherited, server.socket_mode)
+        for warning in self.loaded.settings.start_warnings():
+            log.warning(warning)
+        if any(row.provider_type == "local" for row in self.providers.enabled()):
+            self._warming = self.loop.create_task(self._local.warm())
+
+    def ask_to_drain(self) -> None:
+        """Whoever runs the app is to drain it and leave."""
+        self.drain_asked.set()
+
+    async def drain(self) -> list[Unfinished]:
+        """Take no new work, finish what was taken; returns what had to be broken off."""
+        return await self.listener.drain()
+
+    async def close(self) -> None:
+        """End everything that is left."""
+        self.listener.close()
+        await self.pump.stop()
+        await self._transport.close()
+        self._local.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.keys.close()
+        self._start.store.close()
+
+    # configuration
+
+    def config(self) -> dict[str, Any]:
+        """The effective configuration, and where each value came from."""
+        return effective(self.loaded) | {"sources": nested_sources(self.loaded)}
+
+    def reload(self) -> dict[str, Any]:
+        """Read configuration, secret and keys again. Raises ConfigError: nothing changed then."""
+        loaded, secret = self._start.reread()
+        before, after = self.loaded.settings, loaded.settings
+        found = [change.view() for change in changes(before, after)]
+        self.loaded = loaded
+        self.catalogue.settings = self.desk.settings = after
+        if secret is not None:
+            self.secret = secret
+            self.keys.ring.set_admin_secret(secret.value)
+        set_level(after.log.level)
+        self.providers.reload(after)
+        self.accounts.keys_may_have_changed()
+        self.catalogue.refresh()
+        for row in self.providers.rows():
+            self.accounts.reset(row.name)
+        log.info("Configuration reloaded", extra={"figures": {"changes": len(found)}})
+        return {
+            "changed": [each for each in found if not each["restart"]],
+            "needs_restart": [each for each in found if each["restart"]],
+            "warnings": list(loaded.warnings),
+        }
+
+    # what turns a row into calls
+
+    def _key_of(self, variable: str) -> str | None:
+        try:
+            found = find_key(self._start.places, self._start.environment, variable)
+        except SecretError as error:
+            log.warning("A provider's key cannot be used: %s", error)
+            return None
+        return None if found is None else found.value
+
+    def _caller_of(self, row: Row, credential: str) -> Caller:
+        kind = KINDS[row.provider_type]
+        if kind.home is Home.LOCAL:
+            return self._local
+        return HttpCaller(kind, endpoint_of(row), credential, self._transport)
+
+    @staticmethod
+    def _home_of(row: Row) -> Home:
+        kind = KINDS[row.provider_type]
+        return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+    def _providers_changed(self, names: frozenset[str]) -> None:
+        self.accounts.changed(names)
+        self.catalogue.refresh()
+        for name in names:
+            self.catalogue.forget(name)
+
+    @staticmethod
+    def _broken(error: BaseException) -> None:
+        log.error("Work in a thread failed", exc_info=error)
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Raise the soft limit of open files to `wanted`, as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning(
+            "The system allows %d open files, server.max_connections needs %d; raise the limit "
+            "(LimitNOFILE=, ulimit -n)",
+            most,
+            wanted,
+        )

@@ -1,0 +1,62 @@
+"""What a service manager and emr tell each other: readiness, watchdog, sockets handed over.
+
+Sources: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3). Without a manager all do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+FIRST_FD = 3  # SD_LISTEN_FDS_START
+
+
+def is_managed(environment: Mapping[str, str]) -> bool:
+    """Whether a service manager started this process."""
+    return "INVOCATION_ID" in environment or "NOTIFY_SOCKET" in environment
+
+
+def notify(environment: Mapping[str, str], *lines: str) -> bool:
+    """Tell the manager, in one datagram; False when nobody listens."""
+    path = environment.get("NOTIFY_SOCKET", "")
+    if not path:
+        return False
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as talk:
+        try:
+            talk.sendto("\n".join(lines).encode(), address)
+        except OSError:
+            return False
+    return True
+
+
+def reloading() -> tuple[str, str]:
+    """The lines of a reload that begins; both in one datagram, as newer managers demand."""
+    return "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"
+
+
+def watchdog_s(environment: Mapping[str, str]) -> float | None:
+    """How often to say WATCHDOG=1: half of the manager's patience; None when it has no watchdog."""
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    if not microseconds.isdecimal() or int(microseconds) == 0:
+        return None
+    meant = environment.get("WATCHDOG_PID")
+    if meant is not None and meant != str(os.getpid()):
+        return None
+    return int(microseconds) / 2e6
+
+
+def inherited_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
+    """The listening sockets that the manager opened for this process."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = environment.get("LISTEN_FDS", "")
+    if not count.isdecimal():
+        return []
+    sockets = []
+    for fd in range(FIRST_FD, FIRST_FD + int(count)):
+        os.set_inheritable(fd, False)
+        sockets.append(socket.socket(fileno=fd))
+    return sockets
