@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import orjson
 
@@ -57,7 +57,7 @@ class Nowhere:
         """Not used here."""
 
 
-def case(vector: bytes, path: str, body: dict[str, object]) -> Callable[[], None]:
+def case(vector: bytes, path: str, body: Mapping[str, object]) -> Callable[[], None]:
     """One request from its complete head to its answer."""
     front = Front(FastDesk(vector))
     service, writer, raw = front.service, Nowhere(), orjson.dumps(body)

@@ -160,6 +160,10 @@ def test_names_out_of_a_reply_cannot_break_a_header() -> None:
     answer = front.post(URL, {"input": "a"})
     assert answer.headers["x-emr-model"] == "mod%C3%A8le%0D%0Aset-cookie: a=b 100%25"
     assert answer.json["model"] == "modèle\r\nset-cookie: a=b 100%"
-    front = Front(DeskDouble({"p": Row("x" * 5000)}))
-    assert answer.status == 200
-    assert len(front.post(URL, {"input": "a"}).headers["x-emr-model"]) == 256
+
+
+def test_the_limit_of_a_name_in_a_header() -> None:
+    for length in (255, 256, 257, 5000):
+        answer = Front(DeskDouble({"p": Row("x" * length)})).post(URL, {"input": "a"})
+        assert len(answer.headers["x-emr-model"]) == min(length, 256)
+        assert len(answer.json["model"]) == length

@@ -101,6 +101,25 @@ SAME = [
     b'{"input":"a","model":null}',
 ]
 
+# values that are JSON, each written in its own way
+VALUES = [
+    b"0", b"-0", b"-0.0", b"1E22", b"1e+2", b"1E-2", b"0e1", b"123.456e78", b"-1e-310", b"5e-324",
+    b"1.7976931348623157e308", b"18446744073709551615", b"-9223372036854775808", b"0.1e1",
+    b"true", b"false", b'""', b"[]", b"{}", b"[ ]", b'[null,1,"1",{}]', b'{"":0}', b'{"a":{"a":0}}',
+    b'"\\u0000"', b'"\\u2028\\u2029"', b'"\\uD83D\\uDE00"', b'"\\udbff\\udfff"',
+    b'"\\/\\b\\f\\n\\r\\t"',
+    b'"\\uFFFF"', b'"\xef\xbf\xbf"', b'"\x7f"', b'"\xe2\x80\xa8"', b'"\xf4\x8f\xbf\xbf"',
+    b'"\\\\u0061"',
+    b"\t[\n1\r, 2 ]",
+]  # fmt: skip
+
+# whether these are JSON is a matter of taste; an answer they must get
+TASTE = [
+    b"1e400", b"-1e400", b"1e-400", b"123123e100000", b"-18446744073709551616",
+    b"100000000000000000000", b"0." + b"1" * 5000, b"1" + b"0" * 300, b'"\xed\xa0\xbd\xed\xb8\x80"',
+    b'"\\uD800\\uD800\\n"', b'"\\uDADA"', b'"\xf8\x88\x80\x80\x80"', b'{"a":1,"a":2}',
+]  # fmt: skip
+
 # texts that have broken programs; the Desk must get each of them as it is
 TEXTS = [
     "a",
@@ -173,6 +192,21 @@ def test_one_meaning_in_many_writings(body: bytes) -> None:
     front = Front()
     assert front.post("/v1/embeddings", body).status == 200
     assert front.desk.request.texts == [b'"a"']
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_any_value_travels_as_it_was_meant(value: bytes) -> None:
+    front = Front()
+    assert front.post("/v1/embeddings", b'{"input":"a","x":%b}' % value).status == 200
+    whole = front.desk.asks[0].whole
+    assert whole is not None
+    assert json.loads(whole)["x"] == json.loads(value)
+
+
+@pytest.mark.parametrize("value", TASTE)
+def test_what_is_a_matter_of_taste_is_answered(value: bytes) -> None:
+    answer = Front().post("/v1/embeddings", b'{"input":"a","x":%b}' % value)
+    assert answer.status in (200, 400)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
@@ -295,7 +329,7 @@ def test_depth_agrees_with_the_obvious_way(monkeypatch: pytest.MonkeyPatch) -> N
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(body: bytes) -> None:
     loaded = attempt(lambda: load(body))
-    assert type(loaded) is dict or loaded.type == "validation_error"
+    assert isinstance(loaded, dict) or loaded.type == "validation_error"
 
 
 def test_mutated_bodies_never_raise_anything_else() -> None:

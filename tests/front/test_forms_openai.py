@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.front.double import DeskDouble, Front, Row, asked, floats_of, refused
+from tests.front.double import DeskDouble, Front, Row, asked, floats_of, refused, with_key
 
 URL = "/v1/embeddings"
 
@@ -191,7 +191,19 @@ def test_a_long_wrong_word_is_shown_in_part() -> None:
     assert len(refused({"input": "a", "policy": "x" * 100_000})[1]) < 200
 
 
+def test_the_limit_of_a_shown_word() -> None:
+    for length, whole in ((59, True), (60, True), (61, False)):
+        message = refused({"input": "a", "policy": "x" * length})[1]
+        assert message.endswith("x'" if whole else "x...'")
+        assert message.count("x") == min(length, 60)
+
+
 def test_the_limits_of_dimensions() -> None:
+    for dimensions in (999_999, 1_000_000):
+        front = Front(DeskDouble(hold=True))
+        body = orjson.dumps({"input": "a", "dimensions": dimensions})
+        front.client.send("POST", "/v1/embeddings", body, with_key())
+        assert front.desk.asks[0].dimensions == dimensions
     assert asked({"input": "a", "dimensions": 1}).dimensions == 1
     assert asked({"input": "a", "dimensions": 3, "output_dimension": 3}).dimensions == 3
 

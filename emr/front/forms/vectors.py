@@ -5,11 +5,12 @@ base64. One that is already as wanted is passed on untouched.
 
 Numbers from base64 are written by orjson as the shortest decimal of the number as a double, which
 every reader turns back into the same float32. Measured for 1,024, decoding and checking included:
-43 µs, against 150 for one format string of `%.9g` and 210 for a loop over the numbers; the text is
+38 µs, against 150 for one format string of `%.9g` and 210 for a loop over the numbers; the text is
 half as long again (21.7 KB against 14.0), which the loopback moves in 2 µs. The reverse: 43 µs.
 
-A number that a float32 cannot hold never leaves: it becomes infinite in the conversion, and the
-sum of a vector is finite only when all of its numbers are (2**128 times any length fits a double).
+A number that is not finite never leaves. orjson writes null for it; and one that a float32 cannot
+hold becomes infinite in the conversion, so that the sum of the vector is not finite either (a sum
+of finite float32 numbers is: 2**128 times any length fits a double).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 from array import array
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import orjson
 
@@ -31,6 +32,8 @@ BASE64 = ord('"')
 
 # the types of `output_dtype` as the array module names them; binary ones are packed bits in bytes
 _CODES = {"float": "f", "int8": "b", "binary": "b", "uint8": "B", "ubinary": "B"}
+
+NOT_FINITE = "a vector has a number that is not finite as a float32"
 
 _FOREIGN_ORDER = sys.byteorder == "big"  # base64 is little-endian everywhere
 
@@ -69,11 +72,12 @@ def as_numbers(vector: bytes, dtype: str) -> bytes:
         numbers = array(_CODES[dtype], a2b_base64(orjson.loads(vector), strict_mode=True))
     except (Base64Error, TypeError, ValueError):
         raise ValueError(f"a vector is not base64 of {dtype} numbers") from None
-    if dtype == "float":
-        if _FOREIGN_ORDER:
-            numbers.byteswap()
-        _check_finite(numbers)
-    return orjson.dumps(numbers.tolist())
+    if _FOREIGN_ORDER:
+        numbers.byteswap()
+    written = orjson.dumps(numbers.tolist())
+    if b"n" in written:  # orjson writes null for what is not finite
+        raise ValueError(NOT_FINITE)
+    return written
 
 
 def as_base64(vector: bytes, dtype: str) -> bytes:
@@ -85,13 +89,8 @@ def as_base64(vector: bytes, dtype: str) -> bytes:
         numbers = array(_CODES[dtype], orjson.loads(vector))
     except (TypeError, OverflowError, ValueError):
         raise ValueError(f"a vector is not a list of {dtype} numbers") from None
-    if dtype == "float":
-        _check_finite(numbers)
-        if _FOREIGN_ORDER:
-            numbers.byteswap()
+    if dtype == "float" and not math.isfinite(sum(numbers)):
+        raise ValueError(NOT_FINITE)
+    if _FOREIGN_ORDER:
+        numbers.byteswap()
     return b'"%b"' % b2a_base64(numbers, newline=False)
-
-
-def _check_finite(numbers: Iterable[float]) -> None:
-    if not math.isfinite(sum(numbers)):
-        raise ValueError("a vector has a number that is not finite as a float32")
