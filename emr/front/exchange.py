@@ -52,12 +52,14 @@ class Exchange:
     `path` is the target's path, percent-decoded; `query` its raw query. `headers` has lower-case
     names; of a name that stands twice, the values joined by `, `. `on_gone` is called at most
     once, when the client leaves before the answer was given. `request_id` is made or taken over
-    by the service. `principal` is who asks, set by the service's `admit`.
+    by the service. `principal` is who asks, set by the service's `admit`. `on_answer` is the
+    service's too: it sees the status and headers of every answer, whoever gives it, and returns
+    the headers to send (a new list with the request's id; the caller's may be a constant).
     """
 
     __slots__ = (
-        "_writer", "body", "context", "headers", "method", "on_gone", "path", "peer", "principal",
-        "query", "request_id", "stage",
+        "_writer", "body", "context", "headers", "method", "on_answer", "on_gone", "path", "peer",
+        "principal", "query", "request_id", "stage",
     )  # fmt: skip
 
     def __init__(self, writer: Writer, method: str, path: str, query: str) -> None:
@@ -72,6 +74,7 @@ class Exchange:
         self.request_id = ""
         self.principal: object | None = None
         self.context: object | None = None  # the service's own: the route that admit found
+        self.on_answer: Callable[[Exchange, int, Headers], Headers] | None = None
         self.on_gone: Callable[[], None] | None = None
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
@@ -79,6 +82,8 @@ class Exchange:
         if self.stage is Stage.GONE:
             return
         assert self.stage is Stage.WAITING or self.stage is Stage.READING, "answered twice: a bug"
+        if self.on_answer is not None:
+            headers = self.on_answer(self, status, headers)
         self.stage = Stage.DONE
         self.on_gone = None
         self._writer.write_reply(self, status, headers, body)
@@ -88,6 +93,8 @@ class Exchange:
         if self.stage is Stage.GONE:
             return
         assert self.stage is Stage.WAITING, "answered twice: a bug"
+        if self.on_answer is not None:
+            headers = self.on_answer(self, status, headers)
         self.stage = Stage.REPLYING
         self._writer.begin_stream(self, status, headers)
 
