@@ -1,10 +1,10 @@
 """The composition root: builds every part from the settings, once; starts, drains and stops them.
 
-    app = App(start)            # reads the database, makes the parts
-    await app.open(sockets)     # listens
-    …                           # SIGHUP → app.reload()
-    await app.drain()           # no new work; what was taken is finished
-    await app.close()
+app = App(start)            # reads the database, makes the parts
+await app.open(sockets)     # listens
+…                           # SIGHUP → app.reload()
+await app.drain()           # no new work; what was taken is finished
+await app.close()
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ def row_rules() -> RowRules:
 def allowed(leeway: Leeway) -> Allow:
     """What a row's endpoint may be beyond the rules for its type."""
     adopted = Leeway.ADOPTED in leeway
-    return Allow(
-        http=Leeway.HTTP in leeway or adopted, private=Leeway.PRIVATE in leeway or adopted
-    )
+    return Allow(http=Leeway.HTTP in leeway or adopted, private=Leeway.PRIVATE in leeway or adopted)
 
 
 def check_row_endpoint(url: str, kind: Kind, leeway: Leeway) -> str:
@@ -123,9 +121,7 @@ class App:
         shell = Shell(post=post, later=self.loop.call_later)
         self.keys = Keys(start.store, shell, start.places)
         self.keys.ring.set_admin_secret(start.secret.value if start.secret else None)
-        self.providers = Providers(
-            start.store, Environs(row_rules(), is_installed, post), settings
-        )
+        self.providers = Providers(start.store, Environs(row_rules(), is_installed, post), settings)
         makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
         self.accounts = Accounts(self.pump, makers)
         self.catalogue = Catalogue(KINDS, self.providers, settings)

@@ -39,8 +39,6 @@ LEFTOVERS = re.compile(
 PATHS_OF_MACHINES = re.compile(
     r"/ho" r"me/\w|/ro" r"ot/\.|/wo" r"rk/|/op" r"t/ve" r"nv|/Us" r"ers/"
 )
-    r"/ho" r"me/\w|/ro" r"ot/\.|/wo" r"rk/|/op" r"t/ve" r"nv|/Us" r"ers/"
-)
 PYTHON = sorted(
     path for folder in ("emr", "tests", "packaging") for path in (ROOT / folder).rglob("*.py")
 )

@@ -151,9 +151,7 @@ class Admin:
 
     def _later(self, exchange: Exchange, future: Future[T], then: Callable[[T], None]) -> None:
         finish = partial(self._finish, exchange, then)
-        future.add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(finish, done)
-        )
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(finish, done))
 
     @staticmethod
     def _finish(exchange: Exchange, then: Callable[[T], None], future: Future[T]) -> None:

@@ -18,16 +18,13 @@ from emr.control.rows import Row
 from emr.control.settings import Settings
 from emr.upstream.kinds import Kind, Model
 
-
 REMEMBERED = 1024  # models whose providers are kept at hand
 
 
 class Catalogue:
     """The models of the registered providers. `settings` is replaced at a reload."""
 
-    def __init__(
-        self, kinds: Mapping[str, Kind], providers: Providers, settings: Settings
-    ) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], providers: Providers, settings: Settings) -> None:
         self.kinds = kinds
         self.settings = settings
         self._providers = providers
@@ -76,9 +73,7 @@ class Catalogue:
         return [
             twin
             for twin in self.serving(model)
-            if twin.name != row.name
-            and _joined(row, twin)
-            and self._length(twin, model) == mine
+            if twin.name != row.name and _joined(row, twin) and self._length(twin, model) == mine
         ]
 
     def _length(self, row: Row, model: str) -> int | None:

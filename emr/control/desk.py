@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from emr.control.accounts import Accounts
+from emr.control.catalogue import Catalogue
 from emr.control.providers import Providers
 from emr.control.rows import LOCAL, Row
-from emr.control.settings import Settings
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
 from emr.lane.family import healthy
@@ -22,7 +22,7 @@ from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.ticket import Params, Request
 from emr.pump import Pump
-from emr.upstream.kinds import Kind, Model
+from emr.upstream.kinds import Kind
 
 SHOWN_MAX = 20  # names in a message: enough to see a typing error
 
@@ -144,7 +144,7 @@ class FrontDesk:
         hint = self._providers.get(LOCAL)
         if hint is not None and hint.enabled and len(self._providers.enabled()) <= 1:
             message += (
-                f". For clients that insist on another name: [models] \"{asked[:64]}\" = "
+                f'. For clients that insist on another name: [models] "{asked[:64]}" = '
                 f'"{LOCAL}/{hint.model}"'
             )
         return Refusal("model_not_found", message, param="model")
@@ -166,9 +166,7 @@ class FrontDesk:
         if ask.whole is not None:
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         if ask.token_ids and not kind.token_ids:
-            raise Refused(
-                Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param)
-            )
+            raise Refused(Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param))
         known = self._catalogue.dimensions(row, model)
         if ask.dimensions is not None and known and ask.dimensions not in known:
             message = (

@@ -22,7 +22,7 @@ def _figures(record: logging.LogRecord) -> dict[str, object]:
     figures = getattr(record, "figures", {})
     assert isinstance(figures, dict), "figures of a log line that are no dict: a bug"
     if record.exc_info and record.exc_info[0] is not None:
-        kind, error, trace = record.exc_info
+        kind, _, trace = record.exc_info
         last = traceback.extract_tb(trace)[-1:] if trace else []
         # the message of an exception may hold what came from outside: its type and place tell
         # where the bug is

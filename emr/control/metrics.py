@@ -106,8 +106,7 @@ class SnapshotCollector(Collector):
             "emr_retry_credits": ("Retries that may be made now.", "retry_credits"),
         }
         families = {
-            name: GaugeMetricFamily(name, text, labels=labels)
-            for name, (text, _) in gauges.items()
+            name: GaugeMetricFamily(name, text, labels=labels) for name, (text, _) in gauges.items()
         }
         limit = GaugeMetricFamily(
             "emr_limit_per_minute", "Limits that are kept.", labels=[*labels, "dimension", "source"]

@@ -83,7 +83,6 @@ def request_of(
     """A request of the lane for one plan."""
     request = Request(plan.params, plan.texts, principal.id, terms.deadline, done)
     request.bulk = terms.bulk
-    request.pinned = plan.pinned
     request.user = ask.user
     request.float_text = not ask.base64
     request.arrived = terms.arrived

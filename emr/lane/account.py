@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from random import Random
+from typing import TYPE_CHECKING
 
 from emr.lane import patience
 from emr.lane.caps import Caps
@@ -27,6 +27,9 @@ from emr.lane.retry import Credits, Resting
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.slots import Slots
 from emr.lane.ticket import Batch, Params, Request, Ticket
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Account:

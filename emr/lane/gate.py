@@ -26,10 +26,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from random import Random
+from typing import TYPE_CHECKING
 
 from emr.lane.settings import LaneSettings
 from emr.lane.verdict import Ending, Verdict
+
+if TYPE_CHECKING:
+    from random import Random
+
 
 NO_LIMIT = 1 << 30
 RETRY_AFTER_MAX_S = 3600.0  # a longer one counts as an hour: no provider means a day

@@ -13,9 +13,13 @@ import math
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from random import Random
+from typing import TYPE_CHECKING
 
 from emr.lane.ticket import Ticket
+
+if TYPE_CHECKING:
+    from random import Random
+
 
 PER_FIRST_ATTEMPT = 0.5
 PER_SECOND = 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
-from random import Random
+from typing import TYPE_CHECKING
 
 from emr.lane import door, words
 from emr.lane.account import Account
@@ -20,6 +20,10 @@ from emr.lane.settle import settle
 from emr.lane.step import step
 from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Outcome
+
+if TYPE_CHECKING:
+    from random import Random
+
 
 DEAD_DEADLINES = 64  # kept before the heap of deadlines is cleared of requests that ended
 
