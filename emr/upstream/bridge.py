@@ -1,4 +1,4 @@
-"""httpx over emr's own transport, for the CLI and the tests: one way to speak HTTP, one way to fail.
+"""httpx over emr's own transport, for the CLI and the tests: one way to speak HTTP and to fail.
 
 Not for provider calls: httpx's Request and Response alone cost as much as a whole exchange.
 """

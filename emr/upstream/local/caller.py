@@ -15,11 +15,12 @@ from emr.upstream.table import LOCAL_MODEL
 class LocalCaller:
     """Implements emr.upstream.call.Caller. The model is loaded at the first call, or by `warm`."""
 
-    __slots__ = ("_model", "_thread")
+    __slots__ = ("_closed", "_model", "_thread")
 
     def __init__(self) -> None:
         self._model: LocalModel | None = None  # touched by the one thread only
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emr-local")
+        self._closed = False
 
     def __repr__(self) -> str:
         return "<LocalCaller>"
@@ -30,6 +31,8 @@ class LocalCaller:
 
     async def call(self, call: Call) -> Outcome:
         """See emr.upstream.call.Caller. A call given up goes on in its thread to its end."""
+        if self._closed:
+            return Outcome(Verdict(Ending.TRANSIENT, None, "emr is stopping"))
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
@@ -48,8 +51,9 @@ class LocalCaller:
         return outcome
 
     def close(self) -> None:
-        """End the thread when its present call is done; waiting ones are dropped."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the thread when the calls that it has are done."""
+        self._closed = True
+        self._thread.shutdown(wait=False)
 
     # in the thread
 
