@@ -25,6 +25,8 @@ LISTEN_MAX = 1024 * 1024  # bytes of an error reply that are read at all: 2 ms
 MESSAGE_MAX = 500  # characters of the provider's words that emr passes on
 _LOOKED_AT = 4096  # characters of the body's words: enough for any error, cheap to clean
 _HEARD = 8  # entries of a list of errors that are looked at
+_KEY_PART = 8  # characters in a row of the credential that must not be told
+_KEY_MIN = 4  # a shorter credential is a word of any message
 _ECHO_MIN = 8  # characters of a text that must be hidden; shorter ones are words of any message
 _ECHO_HEAD = 24  # a longer text is often quoted by its beginning only
 
@@ -128,11 +130,7 @@ def clean(words: str, credential: str, texts: Sequence[bytes] = ()) -> str:
     the numbers in a caller's text are not the provider's.
     """
     words = _flat(words[:_LOOKED_AT])
-    if len(credential) >= 4:
-        words = words.replace(credential, _HIDDEN)
-    words = _SECRETS.sub(_HIDDEN, words)
-    if len(credential) >= 8:
-        words = re.sub(r"[\w*.+/=-]{8,}", lambda m: _part_of(m.group(), credential), words)
+    words = _SECRETS.sub(_HIDDEN, _without_key(words, credential))
     for text in texts:
         if len(text) > _ECHO_MIN:
             words = _without(words, text)
@@ -144,9 +142,20 @@ def shorten(words: str) -> str:
     return words if len(words) <= MESSAGE_MAX else words[: MESSAGE_MAX - 1] + "…"
 
 
-def _part_of(word: str, credential: str) -> str:
-    """`word`, or that it is hidden: it is in the credential, or begins as it does."""
-    return _HIDDEN if word in credential or word.startswith(credential[:8]) else word
+def _without_key(words: str, credential: str) -> str:
+    """`words` with every part that they share with the credential hidden."""
+    size = min(len(credential), _KEY_PART)
+    if size < _KEY_MIN:
+        return words
+    parts = {credential[i : i + size] for i in range(len(credential) - size + 1)}
+    kept: list[str] = []
+    at = 0
+    for i in range(len(words) - size + 1):
+        if words[i : i + size] in parts:
+            if i > at or not kept:
+                kept += [words[at:i], _HIDDEN]
+            at = i + size
+    return "".join(kept) + words[at:]
 
 
 def _without(words: str, text: bytes) -> str:
