@@ -1,0 +1,135 @@
+"""One call to a provider over HTTP: a Call goes in, an Outcome comes out, and nothing is raised.
+
+The only place that knows a credential after it was read. It is written into the head of requests
+to the endpoint that it was saved for and nowhere else: not into an error, a `repr` or a log; what
+a provider says is freed of it (`said.clean`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from emr import __version__
+from emr.lane.ticket import Params
+from emr.lane.verdict import OK, Ending, Reply, Verdict
+from emr.upstream.call import Call, Outcome
+from emr.upstream.classify import classify, classify_misread
+from emr.upstream.dialects import dialect_of
+from emr.upstream.dialects.dialect import Unaskable
+from emr.upstream.endpoint import Endpoint
+from emr.upstream.fault import Fault
+from emr.upstream.kinds import Kind
+from emr.upstream.limits import limits_of_headers
+from emr.upstream.link import Answer
+from emr.upstream.reply import Unreadable, read_passed_on
+from emr.upstream.transport import Transport
+from emr.upstream.vector import DTYPES
+
+# A larger reply is read in a thread. 1 MiB is 75 vectors of 1,024 floats: 2 ms on the loop.
+READ_ON_LOOP_MAX = 1024 * 1024
+
+
+class HttpCaller:
+    """Calls one provider with one credential. Implements emr.upstream.call.Caller."""
+
+    __slots__ = ("_credential", "_dialect", "_endpoint", "_heads", "_kind", "_transport")
+
+    def __init__(
+        self, kind: Kind, endpoint: Endpoint, credential: str, transport: Transport
+    ) -> None:
+        """`credential` may be empty, for servers that want none.
+
+        Raises ValueError when it holds what no header may: a line end would add a field of its
+        own to every request.
+        """
+        if not credential.isascii() or not credential.isprintable() or " " in credential:
+            raise ValueError("the provider's key has a character that no key may have")
+        self._kind = kind
+        self._endpoint = endpoint
+        self._credential = credential
+        self._transport = transport
+        self._dialect = dialect_of(kind, endpoint)
+        self._heads: dict[str | None, bytes] = {}  # by the path of Params, all but the length
+
+    def __repr__(self) -> str:
+        return f"<HttpCaller {self._kind.name} {self._endpoint}>"
+
+    async def call(self, call: Call) -> Outcome:
+        """See emr.upstream.call.Caller."""
+        try:
+            head, body = self._write(call)
+        except Unaskable as error:
+            return Outcome(Verdict(Ending.BAD_REQUEST, None, str(error)))
+        try:
+            answer = await self._transport.exchange(
+                self._endpoint, head, body, call.first_byte_s, call.whole_s
+            )
+        except Fault as fault:
+            verdict = Verdict(Ending.TRANSIENT, None, fault.message, timed_out=fault.timed_out)
+            return Outcome(verdict)
+        limits = limits_of_headers(answer.headers)
+        if not 200 <= answer.status < 300:
+            verdict = classify(
+                answer.status,
+                answer.headers,
+                answer.body,
+                time.time(),
+                self._credential,
+                call.texts,
+            )
+            return Outcome(verdict, None, answer.first_byte_s, limits)
+        try:
+            if len(answer.body) <= READ_ON_LOOP_MAX:
+                reply = self._read(call, answer)
+            else:
+                loop = asyncio.get_running_loop()
+                reply = await loop.run_in_executor(None, self._read, call, answer)
+        except Unreadable as error:
+            verdict = classify_misread(
+                answer.body, error.ending, error.message, self._credential, call.texts
+            )
+            return Outcome(verdict, None, answer.first_byte_s, limits)
+        return Outcome(OK, reply, answer.first_byte_s, limits)
+
+    def _write(self, call: Call) -> tuple[bytes, bytes]:
+        """The head and the body of the request. Raises Unaskable."""
+        params = call.params
+        if params.whole is not None:
+            body = params.whole
+        else:
+            self._check(params)
+            body = self._dialect.write(call)
+        head = self._heads.get(params.path)
+        if head is None:
+            head = self._heads[params.path] = self._head(params.path)
+        return b"%s%d\r\n\r\n" % (head, len(body)), body
+
+    def _check(self, params: Params) -> None:
+        kind = self._kind
+        if params.dtype not in kind.dtypes or params.dtype not in DTYPES:
+            raise Unaskable(
+                f"{kind.name} has no vectors of type {params.dtype}: {', '.join(kind.dtypes)}"
+            )
+
+    def _head(self, path: str | None) -> bytes:
+        """The head of a request up to the value of its Content-Length."""
+        if path is not None and not (path.isascii() and path.isprintable() and " " not in path):
+            raise Unaskable("the path of the request has a character that no path may have")
+        lines = [
+            f"POST {self._endpoint.target(path)} HTTP/1.1",
+            f"Host: {self._endpoint.authority}",
+            *[f"{name}: {value}" for name, value in self._dialect.headers(self._credential)],
+            "Content-Type: application/json",
+            "Accept: application/json",
+            "Accept-Encoding: identity",
+            f"User-Agent: emr/{__version__}",
+            "Content-Length: ",
+        ]
+        return "\r\n".join(lines).encode("ascii")
+
+    def _read(self, call: Call, answer: Answer) -> Reply:
+        """The reply's vectors, or its body when the request was passed on. Raises Unreadable."""
+        if call.params.whole is not None:
+            return read_passed_on(answer.body, call.params)
+        return self._dialect.read(call, answer.body)

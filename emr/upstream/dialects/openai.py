@@ -1,0 +1,56 @@
+"""OpenAI's `/v1/embeddings`, and every server that speaks like it.
+
+Fields: `input`, `model`, `dimensions`, `encoding_format` (`float` or `base64`, float when absent),
+`user`; any other is refused by OpenAI (`additionalProperties: false` in its published schema). It
+takes lists of token ids and has no word for queries, documents, truncation or types of numbers.
+
+A server that only speaks like it may ignore `encoding_format` and answer numbers where base64 was
+asked for: a reply is read in either form. Sources: openai-openapi (CreateEmbeddingRequest),
+openai-python.
+"""
+
+from __future__ import annotations
+
+from emr.lane.verdict import Reply
+from emr.upstream.call import Call
+from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
+from emr.upstream.reply import OPENAI_SHAPE, read_reply
+
+
+class OpenAI:
+    """OpenAI's own API."""
+
+    name = "openai"
+    token_ids = True
+
+    def headers(self, credential: str) -> list[tuple[str, str]]:
+        """See Dialect."""
+        return bearer(credential)
+
+    def write(self, call: Call) -> bytes:
+        """See Dialect. `input_type` is left out; the vectors are the same for both."""
+        params = call.params
+        if params.dtype != "float":
+            raise Unaskable(f"{self.name} has no other numbers than floats")
+        if params.truncate not in (None, "none"):
+            raise Unaskable(f"{self.name} does not shorten texts that are too long")
+        if not self.token_ids:
+            refuse_token_ids(call, self.name)
+        fields = {
+            "model": params.model,
+            "dimensions": params.dimensions,
+            "encoding_format": "float" if call.float_text else "base64",
+            "user": call.user,
+        }
+        return join_body(b"input", call.texts, fields)
+
+    def read(self, call: Call, body: bytes) -> Reply:
+        """See Dialect."""
+        return read_reply(body, OPENAI_SHAPE, call.params, len(call.texts))
+
+
+class OpenAICompatible(OpenAI):
+    """A server that speaks like OpenAI's, with a vocabulary of its own."""
+
+    name = "openai-compatible"
+    token_ids = False
