@@ -161,7 +161,9 @@ class App:
         raise_file_limit(server.max_connections + FILES_BESIDE)
         tls = None
         if server.tls_cert is not None:
-            tls = server_context(server.tls_cert, server.tls_key, server.client_ca)
+            tls = server_context(
+                server.tls_cert, server.tls_key or server.tls_cert, server.client_ca
+            )
         binds = () if inherited else server.bind
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():

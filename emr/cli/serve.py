@@ -168,7 +168,8 @@ async def until_the_end(app: App, start: Start) -> None:
     notify(start.environment, "STOPPING=1", "STATUS=finishing what was taken")
     log.info("Draining", extra={"figures": {"requests": len(app.listener.unfinished())}})
     for left in await app.drain():
-        log.warning("A request was broken off at the end", extra={"figures": {"request": str(left)}})
+        figures = {"request": str(left)}
+        log.warning("A request was broken off at the end", extra={"figures": figures})
 
 
 def reload(app: App, start: Start) -> None:

@@ -102,7 +102,11 @@ class Trials:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        exchange.on_gone = task.cancel
+
+        def gone() -> None:
+            task.cancel()
+
+        exchange.on_gone = gone
 
     async def _call(self, tried: Tried, texts: Sequence[bytes]) -> tuple[Outcome, float]:
         loop = asyncio.get_running_loop()
