@@ -1,5 +1,7 @@
 """The control plane: settings, store, keys, providers, and the views of one snapshot.
 
+Its ground, each module above those it imports:
+
     values, binds     the forms that a value of the configuration can have
     settings          the table of settings, and the values that come out of it
     config            from file, environment and flags to Settings; toml_lines finds the lines

@@ -243,7 +243,7 @@ class RowRules:
         if missing:
             raise BadRow([Fault(name, "is required") for name in missing])
         row = self.complete(Row(**taken, source=source, created_at=created_at))
-        if any(name in given for name in KEY_FIELDS):
+        if any(given.get(name) is not None for name in KEY_FIELDS):
             return row
         return replace(row, api_key_env_var=self._own_variable(row))
 

@@ -86,6 +86,10 @@ class FakeLoop:
     def is_idle(self) -> bool:
         return self._posted.empty()
 
+    def timers(self) -> list[float]:
+        """In how many seconds the timers end."""
+        return [at - self.now for at, _ in self._timers]
+
     def advance(self, seconds: float) -> None:
         """Let time pass, and run the timers that it ends."""
         self.now += seconds
