@@ -70,9 +70,8 @@ class World:
     def _done(self, told: Mapping[str, Any], act: Callable[[], Any]) -> Any:
         try:
             outcome = act()
-            row: Row = (
-                outcome.result(timeout=PATIENCE_S) if isinstance(outcome, Future) else outcome
-            )
+            if isinstance(outcome, Future):
+                outcome = outcome.result(timeout=PATIENCE_S)
         except (Refused, BadRow):
             return None
         named = [told.get("api_key_env_var"), *(told.get("api_key_env_vars") or ())]
