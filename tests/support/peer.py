@@ -114,7 +114,7 @@ class Peer:
         self.port = port
 
     async def __aenter__(self) -> Peer:
-        listener = socket.create_server(("127.0.0.1", self.port))
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._context)
         return self
