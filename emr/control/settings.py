@@ -345,6 +345,7 @@ def lane_settings(settings: Settings) -> LaneSettings:
         sinbin_initial_s=float(health.sinbin_initial_seconds),
         sinbin_max_s=float(health.sinbin_max_seconds),
         sinbin_multiplier=health.sinbin_multiplier,
+        probe_interval_s=float(health.recovery_probe_interval_seconds),
         binned_wait_s=health.binned_wait_ms / 1000,
     )
 
