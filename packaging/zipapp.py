@@ -37,7 +37,12 @@ def run(*command: str) -> None:
 
 def install(requirements: str, python: str, platforms: list[str], target: Path) -> None:
     """Install locked wheels for a Python that need not be here."""
-    flags = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--no-deps"]
+    flags = [
+        "--only-binary=:all:",
+        "--implementation=cp",
+        f"--python-version={python}",
+        "--no-deps",
+    ]
     flags += [f"--platform={platform}" for platform in platforms]
     run(
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",

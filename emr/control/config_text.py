@@ -193,3 +193,13 @@ def settings_table() -> str:
             f"| `{one.key}` | {default} | {one.form.describe()} | {one.applies.value} | {told} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def fields_table() -> str:
+    """Every field of a provider's row as a table for the documentation (Markdown)."""
+    lines = ["| field | values | who may set it | meaning |", "|---|---|---|---|"]
+    for one in FIELDS:
+        told = one.help.replace("|", "\\|")
+        form = one.form.describe().replace("|", "\\|")
+        lines.append(f"| `{one.name}` | {form} | {one.setter.value} | {told} |")
+    return "\n".join(lines) + "\n"
