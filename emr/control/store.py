@@ -181,8 +181,9 @@ class Store:
         Without a writable folder SQLite can only read a WAL that is empty, as a clean stop
         leaves it (`immutable`). One that is not may hold a revocation: then we do not start.
         """
-        wal = path.with_name(f"{path.name}-wal")
-        mode = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
+        wal = f"{path}-wal"
+        is_empty = not os.path.exists(wal) or os.path.getsize(wal) == 0
+        mode = "mode=ro&immutable=1" if is_empty else "mode=ro"
         try:
             self._connection = self._connect(f"file:{_quoted(path)}?{mode}")
             version = version_of(self._connection)
