@@ -1,6 +1,6 @@
 """The control plane: settings, store, keys, providers, and the views of one snapshot.
 
-Its ground, each module above those it imports:
+Its ground:
 
     values, binds     the forms that a value of the configuration can have
     settings          the table of settings, and the values that come out of it

@@ -10,6 +10,7 @@ the program.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,11 +75,12 @@ def find_file(
     for where, name in (("--config", named), (CONFIG_VARIABLE, environment.get(CONFIG_VARIABLE))):
         if name:
             path = places.expand(name)
-            if not path.is_file():
+            if not os.path.isfile(path):
                 reason = f"no such file: {path}; `emr config init --config {path}` writes one"
                 raise ConfigError([Problem(where, "", reason)])
             return path
-    return next((path for path in places.config_files() if path.is_file()), None)
+    # not Path.is_file, which raises for a folder that we may not enter
+    return next((path for path in places.config_files() if os.path.isfile(path)), None)
 
 
 def load(

@@ -250,6 +250,11 @@ def _stored(name: str, value: Any) -> Any:
 
 def _row(values: tuple[Any, ...]) -> KeyRow:
     told = dict(zip(COLUMNS, values, strict=True))
-    if told["providers"] is not None:
-        told["providers"] = tuple(json.loads(told["providers"]))
+    try:
+        if told["providers"] is not None:
+            told["providers"] = tuple(json.loads(told["providers"]))
+        if told["expires_at"] is not None:
+            parse_time(told["expires_at"])
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DataError(f"the limits of key {told['id']} cannot be read") from error
     return KeyRow(**told)

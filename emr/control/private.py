@@ -105,6 +105,8 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise
         return
+    if path.lstat().st_mode & FOLDER_MODE != FOLDER_MODE:
+        path.chmod(FOLDER_MODE)  # a umask that shut us out of our own folder
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _make_private(fd, path.parent, FOLDER_MODE)

@@ -43,6 +43,7 @@ from emr.control.settings import Settings
 from emr.control.store import Store
 from emr.control.times import time_text
 from emr.lane.refusal import Refusal, Refused
+from emr.upstream.kinds import Kind
 
 COLUMNS = (
     "name", "provider_type", "api_key_env_var", "endpoint", "model", "enabled", "created_at",
@@ -115,18 +116,7 @@ class Providers:
             for name, row in self._database.copy().items()
             if name in table and table[name].source is Source.FILE
         ]
-        return [self.view(row) for row in (*table.values(), *hidden)]
-
-    def view(self, row: Row) -> dict[str, Any]:
-        """A row as the admin API shows it. It names the variables of keys, never a key."""
-        shown = {name: _plain(getattr(row, name)) for name in (*COLUMNS, *OPTIONS)}
-        shown["created_at"] = row.created_at or None
-        shown["source"] = row.source.value
-        shown["note"] = row.note or None
-        if row.max_texts_per_request is None and row.provider_type in self._environs.rules.kinds:
-            kind = self._environs.rules.kinds[row.provider_type]
-            shown["max_texts_per_request"] = kind.max_texts
-        return shown
+        return [view(row, self._environs.rules.kinds) for row in (*table.values(), *hidden)]
 
     def target(self, alias: str) -> tuple[str, str] | None:
         """The provider and the model that an alias of `[models]` stands for."""
@@ -141,7 +131,8 @@ class Providers:
     def add(self, given: Mapping[str, object]) -> Future[Row]:
         """Register a provider. Raises Refused: bad fields, a name of the file."""
         rules = self._environs.rules
-        row = self._checked(given, lambda: rules.make(given, Source.DATABASE, self._now()))
+        allowed = self._settings.server.key_variables
+        row = _checked(given, allowed, lambda: rules.make(given, Source.DATABASE, self._now()))
         self._not_of_file(row.name)
 
         def work(connection: sqlite3.Connection) -> Row:
@@ -155,13 +146,13 @@ class Providers:
     def patch(self, name: str, given: Mapping[str, object]) -> Future[Row]:
         """Change a provider of the database. Raises Refused; so does the Future."""
         self._editable(name)
-        rules = self._environs.rules
+        rules, allowed = self._environs.rules, self._settings.server.key_variables
 
         def work(connection: sqlite3.Connection) -> Row:
             old = _read_row(connection, name)
             if old is None:
                 raise _not_found(name)
-            row = self._checked(given, lambda: rules.change(old, given))
+            row = _checked(given, allowed, lambda: rules.change(old, given))
             _write_row(connection, row)
             return row
 
@@ -198,27 +189,6 @@ class Providers:
         return changed
 
     # how a change is made
-
-    def _checked(self, given: Mapping[str, object], make: Callable[[], Row]) -> Row:
-        """The row that `make` gives, if the admin API may set what is in `given`."""
-        try:
-            for name, value in given.items():
-                field = BY_NAME.get(name)
-                if field is None:
-                    hint = nearest(name, tuple(BY_NAME))
-                    raise BadRow([Fault(name, f"is not a field of a provider{hint}")])
-                if field.setter is Setter.FILE and value not in (None, DEFAULTS[name]):
-                    raise BadRow([Fault(name, "can only be set in the configuration file")])
-            row = make()
-            if any(name in given for name in KEY_FIELDS):
-                check_api_variables(row.key_variables, self._settings.server.key_variables)
-        except BadRow as error:
-            fault = error.faults[0]
-            refusal = Refusal(
-                "validation_error", f"{fault.field} {fault.reason}", param=fault.field
-            )
-            raise Refused(refusal) from error
-        return row
 
     def _not_of_file(self, name: str) -> None:
         if any(row.name == name for row in self._file):
@@ -279,6 +249,45 @@ class Providers:
         return time_text(self._environs.wall())
 
 
+def view(row: Row, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """A row as the admin API shows it. It names the variables of keys, never a key."""
+    shown = {name: _plain(getattr(row, name)) for name in (*COLUMNS, *OPTIONS)}
+    shown["created_at"] = row.created_at or None
+    shown["source"] = row.source.value
+    shown["note"] = row.note or None
+    if row.max_texts_per_request is None and row.provider_type in kinds:
+        shown["max_texts_per_request"] = kinds[row.provider_type].max_texts
+    return shown
+
+
+def _checked(given: Mapping[str, object], allowed: Sequence[str], make: Callable[[], Row]) -> Row:
+    """The row that `make` gives, if the admin API may set what is in `given`. Raises Refused."""
+    try:
+        for name, value in given.items():
+            field = BY_NAME.get(name)
+            if field is None:
+                hint = nearest(name, tuple(BY_NAME))
+                raise BadRow([Fault(name, f"is not a field of a provider{hint}")])
+            if field.setter is Setter.FILE and value not in (None, DEFAULTS[name]):
+                raise BadRow([Fault(name, "can only be set in the configuration file")])
+        row = make()
+        if any(name in given for name in KEY_FIELDS):
+            check_api_variables(row.key_variables, allowed)
+    except BadRow as error:
+        fault = error.faults[0]
+        message = f"{fault.field} {fault.reason}"
+        raise Refused(Refusal("validation_error", message, param=fault.field)) from error
+    return row
+
+
+def _conflict(message: str) -> Refused:
+    return Refused(Refusal("conflict", message, status=409))
+
+
+def _not_found(name: str) -> Refused:
+    return Refused(Refusal("not_found", f"there is no provider {name[:64]}"))
+
+
 # the table in the database
 
 
@@ -309,20 +318,21 @@ def _write_row(connection: sqlite3.Connection, row: Row) -> None:
 def _row(values: Sequence[Any]) -> Row:
     told = dict(zip(COLUMNS, values, strict=False))
     told["enabled"], told["adopted"] = bool(told["enabled"]), bool(told["adopted"])
-    options = json.loads(values[-1])
-    for name in options.keys() & set(OPTIONS):
-        value = options[name]
+    for name, value in _options(values[-1]).items():
         told[name] = tuple(value) if isinstance(value, list) else value
     return Row(**told, source=Source.DATABASE)
 
 
+def _options(text: str) -> dict[str, Any]:
+    """The fields that are kept as JSON; those that this version does not know are left out."""
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise sqlite3.DataError("providers.options has what is not JSON") from error
+    if not isinstance(told, dict):
+        raise sqlite3.DataError("providers.options has what is not an object")
+    return {name: told[name] for name in told.keys() & set(OPTIONS)}
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _conflict(message: str) -> Refused:
-    return Refused(Refusal("conflict", message, status=409))
-
-
-def _not_found(name: str) -> Refused:
-    return Refused(Refusal("not_found", f"there is no provider {name[:64]}"))

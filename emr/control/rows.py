@@ -278,7 +278,8 @@ class RowRules:
     def _own_variable(self, row: Row) -> str:
         """The type's own variable, for its own endpoint alone."""
         kind = self._kind(row.provider_type)
-        if kind.key_variable and row.endpoint != kind.endpoint:
+        own = self.check_endpoint(kind.endpoint, kind, Leeway.NONE) if kind.endpoint else ""
+        if kind.key_variable and row.endpoint != own:
             reason = (
                 f"is required with an endpoint of your own (such as {kind.key_variable}; empty"
                 " for a server that needs no key)"

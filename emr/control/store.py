@@ -144,20 +144,27 @@ class Store:
             return
         try:
             self._make_file(self.path)
-            self._connection = self._connect(f"file:{_quoted(self.path)}?mode=rw")
-            self.news = migrate(self._connection, self.path)
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection, self.news = self._open_to_write(self.path)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
                 raise self._cannot_make(error) from error
             self._open_read_only(self.path)
         except WrongDatabase as error:
-            self._connection.close()
             raise StorageError(f"database {self.path}: {error}") from error
         except sqlite3.Error as error:
             if _code(error) not in _UNWRITABLE:
                 raise self._refused(error) from error
             self._open_read_only(self.path)
+
+    def _open_to_write(self, path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
+        connection = self._connect(path, "mode=rw")
+        try:
+            news = migrate(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        except (sqlite3.Error, OSError, WrongDatabase):
+            connection.close()
+            raise
+        return connection, news
 
     def _make_file(self, path: Path) -> None:
         """The file, 0600 whatever the umask; SQLite gives its WAL and SHM the same mode."""
@@ -167,12 +174,19 @@ class Store:
         if is_new:
             sync_folder(path.parent)
 
-    def _connect(self, uri: str) -> sqlite3.Connection:
+    def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            uri, uri=True, timeout=self._busy_timeout_s, isolation_level=None
+            f"file:{_quoted(path)}?{mode}",
+            uri=True,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
         )
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _open_read_only(self, path: Path) -> None:
@@ -181,15 +195,21 @@ class Store:
         Without a writable folder SQLite can only read a WAL that is empty, as a clean stop
         leaves it (`immutable`). One that is not may hold a revocation: then we do not start.
         """
-        wal = path.with_name(f"{path.name}-wal")
-        mode = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
+        wal = f"{path}-wal"
+        is_empty = not os.path.exists(wal) or os.path.getsize(wal) == 0
+        mode = "mode=ro&immutable=1" if is_empty else "mode=ro"
         try:
-            self._connection = self._connect(f"file:{_quoted(path)}?{mode}")
-            version = version_of(self._connection)
+            connection = self._connect(path, mode)
+            try:
+                version = version_of(connection)
+            except (sqlite3.Error, WrongDatabase):
+                connection.close()
+                raise
         except sqlite3.Error as error:
             raise self._refused(error) from error
         except WrongDatabase as error:
             raise StorageError(f"database {path}: {error}") from error
+        self._connection = connection
         advice = _ADVICE[sqlite3.SQLITE_READONLY]
         self.trouble = f"database {path}: {advice}"
         self.news = (f"{self.trouble}; serving goes on with what it holds (schema {version})",)

@@ -60,6 +60,7 @@ class _Scan:
         path: Path = ()
         for name in names[:-1]:
             path = self._newest((*path, name))
+            self.lines.setdefault(path, line)
         path = (*path, names[-1])
         if brackets == 1:
             path = self._newest(path)

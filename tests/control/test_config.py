@@ -14,7 +14,7 @@ from emr.control.rows import Source
 from emr.control.settings import SETTINGS, Applies, Settings, lane_settings, server_limits
 from emr.front.exchange import ServerLimits
 from emr.lane.settings import LaneSettings
-from tests.control.parts import RULES, places_in
+from tests.control.parts import RULES, places_in, unprivileged
 
 
 def read(
@@ -159,6 +159,15 @@ def test_a_named_file_must_be_there(tmp_path: Path, where: str) -> None:
         find_file(places_in(tmp_path), environment, named if where == "--config" else None)
     assert f"{where}: no such file: {named}" in str(caught.value)
     assert "config init" in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(anywhere: Path) -> None:
+    places = places_in(anywhere)
+    (places.etc / "config.toml").touch()
+    places.etc.chmod(0o000)
+    with unprivileged():
+        assert find_file(places, {}) is None
+    places.etc.chmod(0o700)
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> None:

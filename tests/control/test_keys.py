@@ -350,6 +350,17 @@ def test_a_database_that_refuses_stops_no_key(keys: Keys, store: Store) -> None:
     assert "read-only" in store.trouble
 
 
+@pytest.mark.parametrize("column", ["providers", "expires_at"])
+def test_a_row_that_cannot_be_read_is_not_guessed_at(
+    keys: Keys, store: Store, loop: FakeLoop, column: str
+) -> None:
+    """A limit that was lost must not become none."""
+    new = create(keys)
+    store.run(lambda c: c.execute(f"UPDATE api_keys SET {column} = 'x'"))
+    with pytest.raises(StorageError, match=f"limits of key {new.row.id} cannot be read"):
+        make_keys(store, loop)
+
+
 def test_without_memory_no_key_is_made(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(key: str) -> str:
         raise CannotHash

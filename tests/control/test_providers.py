@@ -458,6 +458,27 @@ def test_an_adopted_row_keeps_its_leeway_until_its_endpoint_changes(
     assert providers.get("old one") == moved
 
 
+@pytest.mark.parametrize("options", ["x", "[]", ""])
+def test_options_that_cannot_be_read(
+    providers: Providers, store: Store, loop: FakeLoop, options: str
+) -> None:
+    add(providers)
+    store.run(lambda c: c.execute("UPDATE providers SET options = ?", (options,)))
+    with pytest.raises(StorageError, match="options"):
+        make_providers(store, loop)
+
+
+def test_options_of_a_later_version_are_left_out(
+    providers: Providers, store: Store, loop: FakeLoop
+) -> None:
+    add(providers)
+    store.run(
+        lambda c: c.execute('UPDATE providers SET options = \'{"later": 1, "models": ["m"]}\'')
+    )
+    (row,) = make_providers(store, loop).rows()
+    assert row.models == ("m",)
+
+
 # the built-in
 
 

@@ -30,7 +30,7 @@ from emr.control.secrets import (
     write_admin_secret,
     write_first_key,
 )
-from tests.control.parts import places_in
+from tests.control.parts import places_in, unprivileged
 
 
 @pytest.fixture
@@ -171,6 +171,16 @@ def test_a_credential_may_show_its_acl_as_group_but_not_be_open_to_all(places: P
     path.chmod(0o444)
     with pytest.raises(SecretError):
         find_admin_secret(places, {})
+
+
+def test_the_secret_of_the_system_is_roots(anywhere: Path) -> None:
+    """Whoever is not root goes on as if it were not there; so a first start can make its own."""
+    places = places_in(anywhere)
+    put(places.system_secret, "x")
+    places.system_secret.parent.chmod(0o000)
+    with unprivileged():
+        assert find_admin_secret(places, {}) is None
+    places.system_secret.parent.chmod(0o700)
 
 
 def test_what_is_no_readable_text_file(tmp_path: Path) -> None:

@@ -9,45 +9,20 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from emr.control.store import StorageError, Store
+from tests.control.parts import NOBODY, unprivileged
 from tests.support.aio import run
-
-NOBODY = 65534
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     return tmp_path / "made" / "emr.db"
-
-
-@pytest.fixture
-def anywhere() -> Iterator[Path]:
-    """A folder that any user may reach."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """What permissions mean for everybody but root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def put(name: str) -> str:
@@ -323,6 +298,14 @@ def test_a_file_that_becomes_read_only(anywhere: Path) -> None:
         store = Store(folder / "emr.db")
         add(store, "b")
         store.close()
+
+
+def test_a_folder_that_may_not_be_entered(anywhere: Path) -> None:
+    (anywhere / "data").mkdir(mode=0o700)
+    (anywhere / "data").chmod(0o000)
+    with unprivileged(), pytest.raises(StorageError, match="cannot be opened"):
+        Store(anywhere / "data" / "emr.db")
+    (anywhere / "data").chmod(0o700)
 
 
 def test_a_folder_that_is_read_only(anywhere: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,26 @@ def paths(value: Any, here: Path = ()) -> Iterator[Path]:
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from paths(inner, (*here, place))
+
+
+ODD = [
+    "a=1\r\n[b]\r\nc='''x\r\ny'''\r\nd=2\r\n",
+    "a=0x1F\nb=-inf\nc=1979-05-27T07:32:00-08:00\nd=07:32:00\n",
+    "a.b.c=1\na.b.d=2\n[x.y.z]\nw=1\n[x]\nq=2",
+    "a={b={c=[{d=1},{e=2}]}}",
+    'a="""x\\\n   y"""\nb=1',
+    "a=''''quote''''\nb=1",
+    'a=""""quote""""\nb="""\\""""\nc=1',
+    "\"a\\u00e9\"=1\n'lit.eral'=2",
+    "[[a.b]]\nc=1\n[[a.b.d]]\ne=1\n[[a.b.d]]\ne=2\n[[a.b]]\n[a.b.f]\ng=1",
+    "a=[\n#c\n1 #d\n, # e\n2,\n]\nb=1",
+    "[a]\n[a.b]\n[c . 'd e']\nf=[[1],[[2]]]",
+]
+
+
+@pytest.mark.parametrize("document", ODD)
+def test_odd_documents(document: str) -> None:
+    assert set(key_lines(document.replace("\r\n", "\n"))) == set(paths(tomli.loads(document)))
 
 
 def test_empty_and_bare_documents() -> None:
