@@ -153,7 +153,7 @@ FIELDS: tuple[RowField, ...] = tuple(
         ("api_version", Text("a version", 64), Setter.ANYONE, "of Azure's API"),
         ("allow_http", Switch(), Setter.FILE, "an endpoint without TLS may be anywhere"),
         ("allow_private", Switch(), Setter.FILE, "a hosted type may be at a private address"),
-        ("on_drift", OneOf(("warn", "stop")), Setter.ANYONE,
+        ("on_drift", OneOf(("warn", "sinbin")), Setter.ANYONE,
          "what to do when the same text gets another vector than before"),
     )
 )  # fmt: skip

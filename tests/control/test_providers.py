@@ -83,7 +83,7 @@ def test_a_bare_base_gets_the_path_of_its_type(providers: Providers) -> None:
 def test_rows_outlive_the_process(providers: Providers, store: Store, loop: FakeLoop) -> None:
     add(
         providers, models=["a", "b"], dimensions=[256, 512], requests_per_minute=0.5, family="f",
-        weight=3, price_per_million_tokens=0.12, on_drift="stop", api_version="2024-10-21",
+        weight=3, price_per_million_tokens=0.12, on_drift="sinbin", api_version="2024-10-21",
         max_texts_per_request=7, tokens_per_minute=9, items_per_minute=8, max_concurrency=2,
     )  # fmt: skip
     patch(providers, "v", enabled=False)
@@ -91,7 +91,7 @@ def test_rows_outlive_the_process(providers: Providers, store: Store, loop: Fake
     assert again.rows() == providers.rows()
     (row,) = again.rows()
     assert (row.models, row.dimensions, row.weight) == (("a", "b"), (256, 512), (3.0,))
-    assert (row.enabled, row.on_drift, row.requests_per_minute) == (False, "stop", 0.5)
+    assert (row.enabled, row.on_drift, row.requests_per_minute) == (False, "sinbin", 0.5)
 
 
 def test_patch(providers: Providers) -> None:
