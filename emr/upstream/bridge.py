@@ -23,6 +23,7 @@ _ERRORS = {
     Stage.FIRST_BYTE: (httpx.ReadError, httpx.ReadTimeout),
     Stage.BODY: (httpx.ReadError, httpx.ReadTimeout),
     Stage.PROTOCOL: (httpx.RemoteProtocolError, httpx.RemoteProtocolError),
+    Stage.TOO_LARGE: (httpx.RemoteProtocolError, httpx.RemoteProtocolError),
 }
 
 
