@@ -173,4 +173,4 @@ class AnswerReader:
 
     def _too_large(self) -> Fault:
         most = self._max_body
-        return Fault(Stage.PROTOCOL, f"the provider's answer is larger than {most} bytes")
+        return Fault(Stage.TOO_LARGE, f"the provider's answer is larger than {most} bytes")

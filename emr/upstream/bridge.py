@@ -23,6 +23,7 @@ _ERRORS = {
     Stage.FIRST_BYTE: (httpx.ReadError, httpx.ReadTimeout),
     Stage.BODY: (httpx.ReadError, httpx.ReadTimeout),
     Stage.PROTOCOL: (httpx.RemoteProtocolError, httpx.RemoteProtocolError),
+    Stage.TOO_LARGE: (httpx.RemoteProtocolError, httpx.RemoteProtocolError),
 }
 
 
@@ -39,6 +40,8 @@ class HttpxBridge(httpx.AsyncBaseTransport):
         allow = Allow(http=True, private=True)
         endpoint = check_endpoint(str(request.url), OPENAI_COMPATIBLE, allow)
         target = request.url.raw_path
+        if any(b"\r" in value or b"\n" in value for _, value in request.headers.raw):
+            raise httpx.LocalProtocolError("a header has a line end", request=request)
         body = await request.aread()
         head = b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
         head += b"".join(_fields(request.headers.raw))

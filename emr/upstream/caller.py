@@ -18,7 +18,7 @@ from emr.upstream.classify import classify, classify_misread
 from emr.upstream.dialects import dialect_of
 from emr.upstream.dialects.dialect import Unaskable
 from emr.upstream.endpoint import Endpoint
-from emr.upstream.fault import Fault
+from emr.upstream.fault import Fault, Stage
 from emr.upstream.kinds import Kind
 from emr.upstream.limits import limits_of_headers
 from emr.upstream.link import Answer
@@ -28,6 +28,9 @@ from emr.upstream.vector import DTYPES
 
 # A larger reply is read in a thread. 1 MiB is 75 vectors of 1,024 floats: 2 ms on the loop.
 READ_ON_LOOP_MAX = 1024 * 1024
+# With fewer texts no honest answer is too large: that is 256 KiB for each, 12,000 numbers of 20
+# characters. With more, the call was too large: half of it may do.
+MANY_TEXTS = 256
 
 
 class HttpCaller:
@@ -66,8 +69,7 @@ class HttpCaller:
                 self._endpoint, head, body, call.first_byte_s, call.whole_s
             )
         except Fault as fault:
-            verdict = Verdict(Ending.TRANSIENT, None, fault.message, timed_out=fault.timed_out)
-            return Outcome(verdict)
+            return Outcome(_verdict_of(fault, len(call.texts)))
         limits = limits_of_headers(answer.headers)
         if not 200 <= answer.status < 300:
             verdict = classify(
@@ -133,3 +135,10 @@ class HttpCaller:
         if call.params.whole is not None:
             return read_passed_on(answer.body, call.params)
         return self._dialect.read(call, answer.body)
+
+
+def _verdict_of(fault: Fault, texts: int) -> Verdict:
+    """The verdict of an exchange without an answer: it may pass when tried again, or in parts."""
+    if fault.stage is Stage.TOO_LARGE and texts > MANY_TEXTS:
+        return Verdict(Ending.SIZE_ITEMS, None, fault.message)
+    return Verdict(Ending.TRANSIENT, None, fault.message, timed_out=fault.timed_out)

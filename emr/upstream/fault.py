@@ -13,7 +13,8 @@ class Stage(Enum):
     WRITE = "write"  # the request was not taken
     FIRST_BYTE = "first byte"  # the request was sent, nothing came back
     BODY = "body"  # the answer began and did not end
-    PROTOCOL = "protocol"  # what came is not HTTP as it should be, or is too large
+    PROTOCOL = "protocol"  # what came is not HTTP as it should be
+    TOO_LARGE = "too large"  # the answer's body is larger than emr takes
 
 
 class Fault(Exception):

@@ -165,6 +165,7 @@ OPENAI_COMPATIBLE = Kind(
     max_texts=64,
     max_tokens=100_000,
     max_bytes=2 * MIB,  # the smallest body limit that is known of such a server (TEI's)
+    models=MappingProxyType({}),
     any_model=True,
     input_types=False,
     independent=_OPENAI_FIELDS,

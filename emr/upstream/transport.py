@@ -27,13 +27,12 @@ from dataclasses import dataclass
 
 from emr.upstream.addresses import Reach
 from emr.upstream.answer import MAX_HEAD, AnswerReader
+from emr.upstream.connect import Connector
 from emr.upstream.endpoint import Endpoint
 from emr.upstream.fault import Fault, Stage
 from emr.upstream.link import Answer, Link
-from emr.upstream.resolve import Resolve, addresses_of, system_resolve
+from emr.upstream.resolve import Resolve, system_resolve
 from emr.upstream.unpack import unpack
-
-STAGGER_S = 0.25  # before the next address is tried beside the last: RFC 8305's recommendation
 
 Origin = tuple[str, str, int, Reach]
 
@@ -45,8 +44,8 @@ class TransportSettings:
     `connect_s` covers the name, the connection and the handshake; `write_s` is the longest without
     progress while the provider does not take a request (30 s, as emr allows its own clients).
     `idle_s` is below the 60 s after which common balancers close a connection. `max_idle` holds
-    the calls of two busy accounts (32 slots each). 64 MiB of body are 2,048 vectors of 3,072
-    numbers as JSON.
+    the calls of two busy accounts (32 slots each). `max_body_bytes` bounds what one answer may
+    cost: 64 MiB hold 256 vectors of 12,000 numbers of 20 characters.
     """
 
     connect_s: float = 5.0
@@ -55,20 +54,6 @@ class TransportSettings:
     max_idle: int = 64
     max_head_bytes: int = MAX_HEAD
     max_body_bytes: int = 64 * 1024 * 1024
-
-
-def default_context() -> ssl.SSLContext:
-    """Verification on, HTTP/1.1 only; the roots of certifi where it is installed, else the
-    system's. Takes tens of milliseconds: make one and keep it."""
-    try:
-        import certifi
-    except ImportError:
-        context = ssl.create_default_context()
-    else:
-        context = ssl.create_default_context(cafile=certifi.where())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Transport:
@@ -85,8 +70,7 @@ class Transport:
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._settings = settings or TransportSettings()
-        self._resolve = resolve
-        self._context = context
+        self._connector = Connector(resolve, context, self._make_link)
         # the whole mutable state: every link with its origin, and of each origin the idle ones,
         # the longest idle first
         self._links: dict[Link, Origin] = {}
@@ -155,7 +139,27 @@ class Transport:
             answer.body = await loop.run_in_executor(None, unpack, answer.body, coding, most)
         return answer
 
-    # idle connections
+    # connections
+
+    async def _connect(self, endpoint: Endpoint, most_s: float) -> Link:
+        self._check_open()
+        link = await self._connector.connect(endpoint, min(self._settings.connect_s, most_s))
+        if self._closed:
+            link.abort()
+        self._check_open()
+        if not link.is_free:
+            raise Fault(Stage.FIRST_BYTE, "the provider closed the connection before it answered")
+        self._links[link] = _origin(endpoint)
+        return link
+
+    def _make_link(self) -> Link:
+        s = self._settings
+        reader = AnswerReader(s.max_body_bytes, s.max_head_bytes)
+        return Link(asyncio.get_running_loop(), reader, s.write_s, self._freed, self._lost)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Fault(Stage.CONNECT, "emr is stopping")
 
     def _free_link(self, endpoint: Endpoint) -> Link | None:
         idle = self._idle.get(_origin(endpoint))
@@ -207,111 +211,6 @@ class Transport:
             wait = max(0.05, oldest + idle_s - now)
             self._sweeper = loop.call_later(wait, self._sweep)
 
-    # new connections
-
-    async def _connect(self, endpoint: Endpoint, most_s: float) -> Link:
-        self._check_open()
-        within = min(self._settings.connect_s, most_s)
-        try:
-            async with asyncio.timeout(within):
-                addresses = await addresses_of(endpoint, self._resolve)
-                if len(addresses) == 1:
-                    link = await self._open(endpoint, addresses[0])
-                else:
-                    link = await self._race(endpoint, addresses)
-        except TimeoutError:
-            raise Fault(
-                Stage.CONNECT,
-                f"no connection to {endpoint.host} within {max(0.0, within):.3g} s",
-                timed_out=True,
-            ) from None
-        self._check_open()
-        return link
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Fault(Stage.CONNECT, "emr is stopping")
-
-    async def _race(self, endpoint: Endpoint, addresses: list[str]) -> Link:
-        """The first connection that comes about; each address starts a moment after the last, or
-        at once when the last one failed."""
-        waiting = deque(addresses)
-        trying: set[asyncio.Task[Link]] = set()
-        last = Fault(Stage.CONNECT, f"no connection to {endpoint.host}")
-        try:
-            while waiting or trying:
-                if waiting:
-                    trying.add(asyncio.create_task(self._open(endpoint, waiting.popleft())))
-                done, trying = await asyncio.wait(
-                    trying,
-                    timeout=STAGGER_S if waiting else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                links: list[Link] = []
-                for task in done:
-                    try:
-                        links.append(task.result())
-                    except Fault as fault:
-                        last = fault
-                for link in links[1:]:
-                    link.abort()
-                if links:
-                    return links[0]
-            raise last
-        finally:
-            for task in trying:
-                task.add_done_callback(_drop)
-                task.cancel()
-
-    async def _open(self, endpoint: Endpoint, address: str) -> Link:
-        """A connection to `address`, which was checked. Raises Fault."""
-        s = self._settings
-        loop = asyncio.get_running_loop()
-
-        def make() -> Link:
-            reader = AnswerReader(s.max_body_bytes, s.max_head_bytes)
-            return Link(loop, reader, s.write_s, self._freed, self._lost)
-
-        try:
-            if endpoint.tls:
-                if self._context is None:
-                    self._context = default_context()
-                _, link = await loop.create_connection(
-                    make,
-                    address,
-                    endpoint.port,
-                    ssl=self._context,
-                    server_hostname=endpoint.host,
-                )
-            else:
-                _, link = await loop.create_connection(make, address, endpoint.port)
-        except ssl.SSLCertVerificationError as error:
-            raise Fault(
-                Stage.TLS,
-                f"the certificate of {endpoint.host} is not accepted: {error.verify_message}",
-            ) from None
-        except ssl.SSLError as error:
-            reason = (error.reason or "unknown").replace("_", " ").lower()
-            raise Fault(
-                Stage.TLS, f"the TLS handshake with {endpoint.host} failed: {reason}"
-            ) from None
-        except OSError as error:
-            reason = (error.strerror or "no connection").lower()
-            raise Fault(Stage.CONNECT, f"{endpoint.host} port {endpoint.port}: {reason}") from None
-        if self._closed:
-            link.abort()
-        self._check_open()
-        if not link.is_free:
-            raise Fault(Stage.FIRST_BYTE, "the provider closed the connection before it answered")
-        self._links[link] = _origin(endpoint)
-        return link
-
 
 def _origin(endpoint: Endpoint) -> Origin:
     return endpoint.scheme, endpoint.host, endpoint.port, endpoint.reach
-
-
-def _drop(task: asyncio.Task[Link]) -> None:
-    """A connection that lost the race but came about all the same."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().abort()

@@ -23,7 +23,7 @@ def unpack(body: bytes, coding: bytes, most: int) -> bytes:
     except zlib.error:
         raise Fault(Stage.PROTOCOL, "the answer is not the gzip that it says") from None
     if len(whole) > most:
-        raise Fault(Stage.PROTOCOL, f"the provider's answer is larger than {most} bytes")
+        raise Fault(Stage.TOO_LARGE, f"the provider's answer is larger than {most} bytes")
     if not decoder.eof or decoder.unused_data:
         raise Fault(Stage.PROTOCOL, "the gzip of the answer is cut off, or has a tail")
     return whole

@@ -114,9 +114,11 @@ class Peer:
         self.port = port
 
     async def __aenter__(self) -> Peer:
-        listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._context)
+        self._server = await asyncio.start_server(
+            self._accept, sock=listener, ssl=self._context, backlog=1024
+        )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

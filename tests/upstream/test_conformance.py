@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import orjson
 import pytest
 
 from emr.lane.ticket import Params
@@ -17,6 +16,7 @@ from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport
 from tests.support.aio import run
 from tests.support.peer import Peer
+from tests.upstream.judge import MODEL, TEXTS, ask, expected, outcome_of, vectors_of
 from tests.upstream.provider import (
     FAULTS,
     FORMS,
@@ -29,44 +29,13 @@ from tests.upstream.provider import (
     Refuse,
     VoyageForm,
     base64_of,
-    vector_of,
 )
 
-MODEL = "a-model"
-TEXTS = [b'"one"', b'"tw\\u00f6 \\"quoted\\" \\n"', '"drei – §"'.encode(), b'"4"', b'"[5]"']
 INDEXED = [form for form in FORMS if form.has_index]
 SIZED = [form for form in FORMS if form.dimensions_field is not None]
 WITH_BASE64 = [OpenAIForm, VoyageForm, CohereV2Form]
 
 every_form = pytest.mark.parametrize("make", FORMS, ids=lambda form: form.name)
-
-
-async def ask(form: Form, call: Call, key: str = KEY) -> Outcome:
-    """One call to a provider of this form."""
-    transport = Transport()
-    async with Peer(form.script) as peer:
-        kind = KINDS[form.kind]
-        endpoint = check_endpoint(f"http://127.0.0.1:{peer.port}{form.path}", kind)
-        caller = HttpCaller(kind, endpoint, key, transport)
-        try:
-            return await caller.call(call)
-        finally:
-            await transport.close()
-
-
-def outcome_of(form: Form, params: Params | None = None, **more: Any) -> Outcome:
-    call = Call(params or Params(MODEL), more.pop("texts", TEXTS), **more)
-    return run(ask(form, call))
-
-
-def expected(texts: list[bytes], length: int = 8, dtype: str = "float") -> list[list[float]]:
-    return [vector_of(json.loads(text), length, dtype) for text in texts]
-
-
-def vectors_of(outcome: Outcome, dtype: str = "float") -> list[Any]:
-    assert outcome.verdict.ending is Ending.OK, outcome.verdict
-    assert outcome.reply is not None
-    return [orjson.loads(vector) for vector in outcome.reply.vectors]
 
 
 @every_form

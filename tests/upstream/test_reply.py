@@ -1,19 +1,12 @@
-"""Reading replies: the cut agrees with orjson, whatever the reply; and nothing wrong gets through.
-
-The oracle here reads the whole body by orjson and applies the rules in the plainest way.
-"""
+"""Reading replies: the usual shapes, the odd ones, and everything that must be refused."""
 
 from __future__ import annotations
 
 import base64
 import math
-import struct
-from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending, Reply
@@ -21,101 +14,12 @@ from emr.upstream.cut import Doubt, cut_each, cut_listed
 from emr.upstream.reply import (
     COHERE_FLOATS_SHAPE,
     OPENAI_SHAPE,
-    Shape,
     Unreadable,
     cohere_shape,
     read_passed_on,
     read_reply,
 )
-from emr.upstream.vector import DTYPES
-
-FLOAT = DTYPES["float"]
-PARAMS = Params("model")
-V2 = cohere_shape("float")
-LARGEST = 3.4028234663852886e38
-
-
-def b64(*numbers: float) -> str:
-    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-
-
-def openai(*entries: tuple[int, str], more: str = '"usage":{"total_tokens":7}') -> bytes:
-    data = ",".join(
-        f'{{"object":"embedding","index":{i},"embedding":{vector}}}' for i, vector in entries
-    )
-    return f'{{"object":"list","data":[{data}],"model":"said",{more}}}'.encode()
-
-
-def numbers_of(text: bytes) -> list[float]:
-    value = orjson.loads(text)
-    if type(value) is str:
-        raw = base64.b64decode(value)
-        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
-    return [float(v) for v in value]
-
-
-def oracle(body: bytes, shape: Shape, texts: int) -> list[list[float]] | None:
-    """The vectors by orjson alone, None when the reply must be refused."""
-    try:
-        value = orjson.loads(body)
-        if shape is OPENAI_SHAPE:
-            data = value["data"]
-            if type(data) is not list or len(data) != texts:
-                return None
-            by_index = {e["index"]: e["embedding"] for e in data if type(e["index"]) is int}
-            found = [by_index[i] for i in range(texts)]
-        else:
-            found = (
-                value["embeddings"]
-                if shape is COHERE_FLOATS_SHAPE
-                else value["embeddings"]["float"]
-            )
-            if type(found) is not list or len(found) != texts:
-                return None
-        vectors = [_plain(v) for v in found]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError):
-        return None
-    if len({len(v) for v in vectors}) != 1 or not vectors[0]:
-        return None
-    return vectors
-
-
-def _plain(value: Any) -> list[float]:
-    if type(value) is str:
-        raw = base64.b64decode(value, validate=True)
-        if len(raw) % 4:
-            raise ValueError
-        value = list(struct.unpack(f"<{len(raw) // 4}f", raw))
-    if type(value) is not list:
-        raise ValueError
-    for v in value:
-        if type(v) not in (int, float) or not math.isfinite(v) or abs(v) > LARGEST:
-            raise ValueError
-    return [float(v) for v in value]
-
-
-def agree(body: bytes, shape: Shape, texts: int) -> Reply | None:
-    """Read `body`; the outcome must be the oracle's, vector for vector."""
-    expected = oracle(body, shape, texts)
-    reply, refused = None, None
-    try:
-        reply = read_reply(body, shape, PARAMS, texts)
-    except Unreadable as error:
-        refused = error
-    if refused is not None or reply is None:
-        assert expected is None, "refused a good reply"
-        assert refused is not None
-        assert refused.ending in (Ending.PROTOCOL, Ending.TRANSIENT)
-        assert refused.message
-        return None
-    assert expected is not None, "let a bad reply through"
-    assert [numbers_of(v) for v in reply.vectors] == expected
-    assert reply.dimensions == len(expected[0])
-    for vector in reply.vectors:
-        assert b" " not in vector
-        assert b"\n" not in vector
-    return reply
-
+from tests.upstream.oracle import FLOAT, PARAMS, V2, agree, b64, openai
 
 # the usual shapes
 
@@ -357,110 +261,6 @@ def test_a_reply_that_is_passed_on() -> None:
         with pytest.raises(Unreadable) as refused:
             read_passed_on(bad, PARAMS)
         assert refused.value.ending is ending
-
-
-# properties
-
-TOKENS = st.sampled_from(
-    ["0.1", "-0.25", "1e-05", "3E+2", "7", "-0", "0.0", "NaN", "Infinity", "1e999", "1e39", "null",
-     "true", '"x"', "[1]", "01", "1.", ".5", "", " 2 ", "{}", '"embedding":[1]']
-)  # fmt: skip
-GOOD_TOKENS = st.sampled_from(["0.1", "-0.25", "1e-05", "3E+2", "7", "-0", "0.0", " 2.5", "\n8"])
-VECTORS = st.one_of(
-    st.lists(GOOD_TOKENS, min_size=2, max_size=2).map(lambda t: "[" + ",".join(t) + "]"),
-    st.lists(GOOD_TOKENS, min_size=2, max_size=2).map(lambda t: "[ " + " , ".join(t) + " ]"),
-    st.just(f'"{b64(0.5, -1.5)}"'),
-    st.lists(TOKENS, max_size=3).map(lambda t: "[" + ",".join(t) + "]"),
-    st.sampled_from(["null", "[]", '""', '"x"', "{}", f'"{b64(math.inf, 1.0)}"', "[[1,2]]"]),
-)
-SPACES = st.sampled_from(["", " ", "\n  "])
-STRINGS = st.sampled_from(
-    ['"a"', '"\\"embedding\\":[1,2]"', '"\\\\"', '"\\"float\\":[[1]]"', '"]"', '"["', '"\\u00e9"']
-)
-
-
-@st.composite
-def entries(draw: st.DrawFn) -> tuple[str, int]:
-    """An OpenAI reply with all sorts of oddities, and how many texts it is for."""
-    count = draw(st.integers(1, 3))
-    order = draw(st.permutations(range(count)))
-    parts = []
-    for index in order:
-        if draw(st.integers(0, 12)) == 0:
-            index = draw(st.integers(-1, 3))
-        colon = draw(st.sampled_from([":", ":", ": ", " :", ":\n"]))
-        fields = [f'"index":{index}', f'"embedding"{colon}{draw(VECTORS)}']
-        if draw(st.integers(0, 5)) == 0:
-            fields.append(f'"embedding":{draw(VECTORS)}')
-        if draw(st.integers(0, 3)) == 0:
-            fields.append(f'"text":{draw(STRINGS)}')
-        if draw(st.integers(0, 8)) == 0:
-            fields.append('"embeddin\\u0067":[5,5]')
-        fields = draw(st.permutations(fields))
-        space = draw(SPACES)
-        parts.append("{" + f",{space}".join(fields) + "}")
-    tail = draw(st.sampled_from(["", ',"usage":{"total_tokens":3}', ',"data":[]', ',"x":[1']))
-    head = draw(st.sampled_from(["", '"embedding":[9],', '"model":"\\"embedding\\":[1]",']))
-    return f'{{{head}"data":[{",".join(parts)}]{tail}}}', count
-
-
-@given(entries())
-@settings(max_examples=600, deadline=None)
-def test_any_reply_means_what_orjson_says(reply: tuple[str, int]) -> None:
-    body, count = reply
-    agree(body.encode(), OPENAI_SHAPE, count)
-
-
-@given(
-    st.lists(VECTORS, min_size=1, max_size=3),
-    SPACES,
-    STRINGS,
-    st.sampled_from(['"float":', '"float" :', '"int8":', '"float":null,"float":']),
-    st.booleans(),
-)
-@settings(max_examples=400, deadline=None)
-def test_any_cohere_reply_means_what_orjson_says(
-    vectors: list[str], space: str, text: str, key: str, texts_first: bool
-) -> None:
-    listed = f"[{space}" + f"{space},{space}".join(vectors) + f"{space}]"
-    parts = [f'"texts":[{text}]', f'"embeddings":{space}{{{key}{space}{listed}}}']
-    body = "{" + ",".join(parts if texts_first else parts[::-1]) + "}"
-    agree(body.encode(), V2, len(vectors))
-    parts[1] = f'"embeddings":{space}{listed}'
-    body = "{" + ",".join(parts if texts_first else parts[::-1]) + "}"
-    agree(body.encode(), COHERE_FLOATS_SHAPE, len(vectors))
-
-
-GOOD_BODIES = [
-    (openai((0, "[0.5,1.5]"), (1, "[2.5,-3e-05]")), OPENAI_SHAPE),
-    (openai((1, f'"{b64(0.5, 2.0)}"'), (0, f'"{b64(1.0, 3.0)}"')), OPENAI_SHAPE),
-    (b'{"embeddings":{"float":[[0.5,1.5],[2.5,3.5]]},"texts":["a","b"]}', V2),
-    (b'{"embeddings":[[0.5,1.5],[2.5,3.5]],"texts":["\\"x\\"","b"]}', COHERE_FLOATS_SHAPE),
-]
-SCRAPS = st.sampled_from(
-    [b"", b"]", b"[", b"}", b"{", b",", b'"', b":", b"\\", b"1", b"e", b".", b"-", b" ", b"\n",
-     b"NaN", b"1e999", b"null", b"true", b'"embedding":', b'"float":', b'"embeddings":',
-     b'"index":', b'"data":', b"[1,2]", b'"x"', b"\x00", b"\xff", b"9" * 400]
-)  # fmt: skip
-
-
-@given(
-    st.sampled_from(GOOD_BODIES),
-    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 12), SCRAPS), min_size=1, max_size=4),
-    st.integers(0, 4),
-)
-@example(GOOD_BODIES[0], [(62, 0, b"1")], 0)
-@settings(max_examples=1500, deadline=None)
-def test_mutated_replies_mean_what_orjson_says_or_are_refused(
-    good: tuple[bytes, Shape], edits: list[tuple[int, int, bytes]], copied: int
-) -> None:
-    body, shape = bytearray(good[0]), good[1]
-    for place, length, scrap in edits:
-        at = place % (len(body) + 1)
-        if copied == 0:
-            scrap = bytes(body[at : at + length * 5]) + scrap  # a part stands twice
-        body[at : at + length] = scrap
-    agree(bytes(body), shape, 2)
 
 
 def test_doubt_is_raised_for_nothing_else() -> None:

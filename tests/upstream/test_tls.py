@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from emr.upstream.addresses import Reach
+from emr.upstream.connect import default_context
 from emr.upstream.endpoint import Endpoint
 from emr.upstream.fault import Fault, Stage
-from emr.upstream.transport import Transport, TransportSettings, default_context
+from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.certificates import EXPIRED, GOOD, client_context, server_context
 from tests.support.peer import Guest, Peer
