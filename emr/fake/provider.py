@@ -9,7 +9,7 @@ count it and give its permits back. The same seed, settings and calls give the s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import exp, isfinite
@@ -221,14 +221,17 @@ class Provider:
         try:
             if fault is not None and fault in REFUSALS:
                 raise Complain(REFUSALS[fault][0])
-            self._check_poison(answer, asked)
+            check_poison(answer, asked, self._rules.poison)
             if quota is not None:
                 amounts = {Charged.CALLS: 1.0, Charged.TOKENS: tokens, Charged.ITEMS: texts}
                 over = quota.ask(amounts, now)
                 if over is not None:
-                    raise self._over(answer, over, asked, s)
-            work_s = self._work_s(texts, tokens, s) * (SLOWER if fault is Fault.SLOW else 1.0)
-            begin = self._begin(answer, texts, work_s, s, now)
+                    wait = over.wait_s if isfinite(over.wait_s) else NEVER_S
+                    how = s.retry_after
+                    answer.headers += retry_headers(answer.form, wait, how, self._wall())
+                    raise passed(over, asked, wait, s)
+            work = work_s(texts, tokens, s, self._rng) * (SLOWER if fault is Fault.SLOW else 1.0)
+            begin = self._begin(answer, texts, work, s, now)
             failed = False
         finally:
             if failed and s.count_failed and quota is not None:
@@ -239,11 +242,9 @@ class Provider:
         elif fault is not None:
             answer.manner = MANNERS.get(fault, answer.manner)
         answer.asked = asked
-        answer.delay_s = begin - now + work_s
+        answer.delay_s = begin - now + work
 
-    def _begin(
-        self, answer: Answer, texts: int, work_s: float, s: FakeSettings, now: float
-    ) -> float:
+    def _begin(self, answer: Answer, texts: int, work: float, s: FakeSettings, now: float) -> float:
         """When work on a call begins; raises Complain when there is no capacity."""
         if not self.calls.acquire(1):
             raise Complain(Complaint.OVERLOADED)
@@ -252,44 +253,10 @@ class Provider:
             raise Complain(Complaint.OVERLOADED)
         answer.texts = texts
         self._servers.resize(s.servers, s.waiting)
-        begin = self._servers.start(work_s, now)
+        begin = self._servers.start(work, now)
         if begin is None:
             raise Complain(Complaint.OVERLOADED)
         return begin
-
-    def _work_s(self, texts: int, tokens: int, s: FakeSettings) -> float:
-        median = s.latency_ms + texts * s.latency_ms_per_text + tokens * s.latency_ms_per_token
-        if s.latency_sigma > 0.0:
-            median *= exp(self._rng.gauss(0.0, s.latency_sigma))
-        return median / 1000.0
-
-    def _check_poison(self, answer: Answer, asked: Asked) -> None:
-        for marker, how in self._rules.poison:
-            for index, text in enumerate(asked.texts):
-                if isinstance(text, str) and marker in text:
-                    if how is Poison.INDEX:
-                        raise Complain(Complaint.POISON_AT, index=index)
-                    if how is Poison.SILENT:
-                        raise Complain(Complaint.POISON)
-                    if how is Poison.CRASH:
-                        raise Complain(Complaint.CRASH)
-                    answer.manner = Manner.HANG
-
-    def _over(self, answer: Answer, over: Over, asked: Asked, s: FakeSettings) -> Complain:
-        """The complaint of a passed limit, with its figures unless nothing is to be told."""
-        wait = over.wait_s if isfinite(over.wait_s) else NEVER_S
-        answer.headers += retry_headers(answer.form, wait, s.retry_after, self._wall())
-        told = s.tell is not Tell.NONE
-        return Complain(
-            COMPLAINTS[over.charged],
-            model=asked.model,
-            limit=over.limit if told else None,
-            used=over.used if told else None,
-            requested=over.requested if told else None,
-            wait=duration(wait) if told else None,
-            rpm=amount(s.rpm) if told and s.rpm else None,
-            tpm=amount(s.tpm) if told and s.tpm else None,
-        )
 
     def _refuse(self, answer: Answer, refused: Complain, s: FakeSettings) -> None:
         complaint, facts = refused.complaint, refused.facts
@@ -351,3 +318,40 @@ def read(form: Form, route: str, body: bytes, force: InForce) -> Asked:
     if not isinstance(parsed, dict):
         raise Complain(Complaint.BAD_JSON)
     return form.read(route, parsed, force.caps)
+
+
+def work_s(texts: int, tokens: int, s: FakeSettings, rng: Random) -> float:
+    """How long the provider works on a call, drawn from its distribution."""
+    median = s.latency_ms + texts * s.latency_ms_per_text + tokens * s.latency_ms_per_token
+    if s.latency_sigma > 0.0:
+        median *= exp(rng.gauss(0.0, s.latency_sigma))
+    return median / 1000.0
+
+
+def check_poison(answer: Answer, asked: Asked, poison: Sequence[tuple[str, Poison]]) -> None:
+    """Raises Complain for the first text with a marker, or lets the call hang."""
+    for marker, how in poison:
+        for index, text in enumerate(asked.texts):
+            if isinstance(text, str) and marker in text:
+                if how is Poison.INDEX:
+                    raise Complain(Complaint.POISON_AT, index=index)
+                if how is Poison.SILENT:
+                    raise Complain(Complaint.POISON)
+                if how is Poison.CRASH:
+                    raise Complain(Complaint.CRASH)
+                answer.manner = Manner.HANG
+
+
+def passed(over: Over, asked: Asked, wait: float, s: FakeSettings) -> Complain:
+    """The complaint of a passed limit, with its figures unless nothing is to be told."""
+    told = s.tell is not Tell.NONE
+    return Complain(
+        COMPLAINTS[over.charged],
+        model=asked.model,
+        limit=over.limit if told else None,
+        used=over.used if told else None,
+        requested=over.requested if told else None,
+        wait=duration(wait) if told else None,
+        rpm=amount(s.rpm) if told and s.rpm else None,
+        tpm=amount(s.tpm) if told and s.tpm else None,
+    )

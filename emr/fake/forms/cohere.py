@@ -47,6 +47,70 @@ FIELDS_2 = FIELDS_1 | {
 BAD = "invalid request: "
 ID = b"6d9a8b1e-0000-4000-8000-000000000000"  # of every answer: nobody looks it up
 PAST = "You are past the per minute request limit, please wait and try again later."
+MODELS: Mapping[str, Model] = {
+    "embed-v5.0-pro": Model(SIZES_5, 128_000),
+    "embed-v5.0-fast": Model(SIZES_5, 128_000),
+    "embed-v4.0": Model(SIZES_4, 128_000),
+    "embed-english-v3.0": Model((1024,), 512),
+    "embed-multilingual-v3.0": Model((1024,), 512),
+    "embed-english-light-v3.0": Model((384,), 512),
+    "embed-multilingual-light-v3.0": Model((384,), 512),
+}
+WORDS: Mapping[Complaint, Words] = {
+    Complaint.NO_KEY: Words(401, "no api key supplied"),
+    Complaint.BAD_KEY: Words(401, "invalid api token"),
+    Complaint.NO_ROUTE: Words(404, "404 page not found"),
+    Complaint.BAD_METHOD: Words(405, "method not allowed"),
+    Complaint.BAD_JSON: Words(400, BAD + "json syntax error"),
+    Complaint.MISSING: Words(400, "{field} parameter is required"),
+    Complaint.UNKNOWN_FIELD: Words(422, "unknown field: parameter '{field}' is not a valid field"),
+    Complaint.WRONG_TYPE: Words(400, BAD + "{field} has the wrong type"),
+    Complaint.BAD_VALUE: Words(400, BAD + "{field} must be one of {allowed}, not '{value}'"),
+    Complaint.UNKNOWN_MODEL: Words(
+        404,
+        "model '{model}' not found, make sure the correct model ID was used and that you "
+        "have access to the model.",
+    ),
+    Complaint.NO_DIMENSIONS: Words(  # no record of its words was found; nor of the next
+        400, BAD + "output_dimension is not supported by the provided model"
+    ),
+    Complaint.BAD_DIMENSIONS: Words(
+        400, BAD + "output_dimension must be one of {allowed}, not {value}"
+    ),
+    Complaint.NO_TEXTS: Words(400, BAD + "list of texts must not be empty"),
+    Complaint.EMPTY_TEXT: Words(
+        400, BAD + "inputs contains an element that is the empty string at index {index}"
+    ),
+    Complaint.POISON: Words(400, BAD + "one of the texts was refused"),
+    Complaint.POISON_AT: Words(400, BAD + "the text was refused at index {index}"),
+    Complaint.TOO_MANY_TEXTS: Words(
+        400, BAD + "total number of texts must be at most {most} - received {got}"
+    ),
+    Complaint.TEXT_TOO_LONG: Words(
+        400,
+        "too many tokens: total number of tokens in the prompt cannot exceed {most} - "
+        "received {got}. Try using a shorter prompt, or enabling prompt truncating.",
+    ),
+    Complaint.TOO_MANY_TOKENS: Words(
+        400, BAD + "total number of tokens must be at most {most} - received {got}"
+    ),
+    Complaint.BODY_TOO_LARGE: Words(413, "request body too large"),
+    Complaint.RATE_CALLS: Words(429, PAST, vague=PAST),
+    Complaint.RATE_TOKENS: Words(
+        429,
+        "trial token rate limit exceeded, limit is {limit:.0f} tokens per minute",
+        vague=PAST,
+    ),
+    Complaint.RATE_ITEMS: Words(429, PAST, vague=PAST),
+    Complaint.QUOTA: Words(
+        429,
+        "You are using a Trial key, which is limited to 1000 API calls / month. You can "
+        "continue to use the Trial key for free or upgrade to a Production key.",
+    ),
+    Complaint.OVERLOADED: Words(503, "service unavailable: please try again later"),
+    Complaint.CRASH: Words(500, "internal server error"),
+    Complaint.BAD_GATEWAY: Words(502, "bad gateway"),
+}
 
 
 class Cohere(Form):
@@ -56,72 +120,8 @@ class Cohere(Form):
     routes = {"/v2/embed": "v2", "/v1/embed": "v1"}
     indexed = False
     max_texts = 96
-    models: Mapping[str, Model] = {
-        "embed-v5.0-pro": Model(SIZES_5, 128_000),
-        "embed-v5.0-fast": Model(SIZES_5, 128_000),
-        "embed-v4.0": Model(SIZES_4, 128_000),
-        "embed-english-v3.0": Model((1024,), 512),
-        "embed-multilingual-v3.0": Model((1024,), 512),
-        "embed-english-light-v3.0": Model((384,), 512),
-        "embed-multilingual-light-v3.0": Model((384,), 512),
-    }
-    words = {
-        Complaint.NO_KEY: Words(401, "no api key supplied"),
-        Complaint.BAD_KEY: Words(401, "invalid api token"),
-        Complaint.NO_ROUTE: Words(404, "404 page not found"),
-        Complaint.BAD_METHOD: Words(405, "method not allowed"),
-        Complaint.BAD_JSON: Words(400, BAD + "json syntax error"),
-        Complaint.MISSING: Words(400, "{field} parameter is required"),
-        Complaint.UNKNOWN_FIELD: Words(
-            422, "unknown field: parameter '{field}' is not a valid field"
-        ),
-        Complaint.WRONG_TYPE: Words(400, BAD + "{field} has the wrong type"),
-        Complaint.BAD_VALUE: Words(400, BAD + "{field} must be one of {allowed}, not '{value}'"),
-        Complaint.UNKNOWN_MODEL: Words(
-            404,
-            "model '{model}' not found, make sure the correct model ID was used and that you "
-            "have access to the model.",
-        ),
-        Complaint.NO_DIMENSIONS: Words(  # no record of its words was found; nor of the next
-            400, BAD + "output_dimension is not supported by the provided model"
-        ),
-        Complaint.BAD_DIMENSIONS: Words(
-            400, BAD + "output_dimension must be one of {allowed}, not {value}"
-        ),
-        Complaint.NO_TEXTS: Words(400, BAD + "list of texts must not be empty"),
-        Complaint.EMPTY_TEXT: Words(
-            400, BAD + "inputs contains an element that is the empty string at index {index}"
-        ),
-        Complaint.POISON: Words(400, BAD + "one of the texts was refused"),
-        Complaint.POISON_AT: Words(400, BAD + "the text was refused at index {index}"),
-        Complaint.TOO_MANY_TEXTS: Words(
-            400, BAD + "total number of texts must be at most {most} - received {got}"
-        ),
-        Complaint.TEXT_TOO_LONG: Words(
-            400,
-            "too many tokens: total number of tokens in the prompt cannot exceed {most} - "
-            "received {got}. Try using a shorter prompt, or enabling prompt truncating.",
-        ),
-        Complaint.TOO_MANY_TOKENS: Words(
-            400, BAD + "total number of tokens must be at most {most} - received {got}"
-        ),
-        Complaint.BODY_TOO_LARGE: Words(413, "request body too large"),
-        Complaint.RATE_CALLS: Words(429, PAST, vague=PAST),
-        Complaint.RATE_TOKENS: Words(
-            429,
-            "trial token rate limit exceeded, limit is {limit:.0f} tokens per minute",
-            vague=PAST,
-        ),
-        Complaint.RATE_ITEMS: Words(429, PAST, vague=PAST),
-        Complaint.QUOTA: Words(
-            429,
-            "You are using a Trial key, which is limited to 1000 API calls / month. You can "
-            "continue to use the Trial key for free or upgrade to a Production key.",
-        ),
-        Complaint.OVERLOADED: Words(503, "service unavailable: please try again later"),
-        Complaint.CRASH: Words(500, "internal server error"),
-        Complaint.BAD_GATEWAY: Words(502, "bad gateway"),
-    }
+    models = MODELS
+    words = WORDS
 
     def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
         check_fields(body, FIELDS_2 if route == "v2" else FIELDS_1, caps.strict)

@@ -50,113 +50,113 @@ def rate(what: str, kind: str) -> Words:
     return Words(429, text, kind, "rate_limit_exceeded", vague=RATE_VAGUE)
 
 
+MODELS: Mapping[str, Model] = {
+    "text-embedding-3-small": Model((1536,), 8192, 300_000, any_size=True),
+    "text-embedding-3-large": Model((3072,), 8192, 300_000, any_size=True),
+    "text-embedding-ada-002": Model((1536,), 8192, 300_000),
+}
+WORDS: Mapping[Complaint, Words] = {
+    Complaint.NO_KEY: Words(
+        401,
+        "You didn't provide an API key. You need to provide your API key in an Authorization "
+        "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an "
+        "API key from https://platform.openai.com/account/api-keys.",
+        INVALID,
+    ),
+    Complaint.BAD_KEY: Words(
+        401,
+        "Incorrect API key provided: {key}. You can find your API key at "
+        "https://platform.openai.com/account/api-keys.",
+        INVALID,
+        "invalid_api_key",
+    ),
+    Complaint.NO_ROUTE: Words(404, "Invalid URL (POST {path})", INVALID),
+    Complaint.BAD_METHOD: Words(405, "Not allowed to {method} on {path}.", INVALID),
+    Complaint.BAD_JSON: Words(
+        400,
+        "We could not parse the JSON body of your request. (HINT: This likely means you "
+        "aren't using your HTTP library correctly. The OpenAI API expects a JSON payload.)",
+        INVALID,
+    ),
+    Complaint.MISSING: Words(400, "you must provide a {field} parameter", INVALID, param="{field}"),
+    Complaint.UNKNOWN_FIELD: Words(400, "Unrecognized request argument supplied: {field}", INVALID),
+    Complaint.WRONG_TYPE: Words(400, "'$.{field}' is invalid. " + REFERENCE, INVALID),
+    Complaint.BAD_VALUE: Words(
+        400, "'{value}' is not one of {allowed} - '{field}'", INVALID, param="{field}"
+    ),
+    Complaint.UNKNOWN_MODEL: Words(
+        404,
+        "The model `{model}` does not exist or you do not have access to it.",
+        INVALID,
+        "model_not_found",
+    ),
+    Complaint.NO_DIMENSIONS: Words(
+        400, "This model does not support specifying dimensions.", INVALID
+    ),
+    Complaint.BAD_DIMENSIONS: Words(  # no record of its words was found
+        400,
+        "Invalid value for 'dimensions' = {value}. Must be less than or equal to {allowed}.",
+        INVALID,
+        param="dimensions",
+    ),
+    Complaint.NO_TEXTS: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
+    Complaint.EMPTY_TEXT: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
+    Complaint.POISON: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
+    Complaint.POISON_AT: Words(
+        400, "Invalid 'input[{index}]': the text was refused.", INVALID, param="input[{index}]"
+    ),
+    Complaint.TOO_MANY_TEXTS: Words(
+        400,
+        "Invalid 'input': array too long. Expected an array with maximum length {most}, but "
+        "got an array with length {got} instead.",
+        INVALID,
+        "array_above_max_length",
+        "input",
+    ),
+    Complaint.TEXT_TOO_LONG: Words(
+        400, "Invalid 'input[{index}]': maximum input length is {most} tokens.", INVALID
+    ),
+    Complaint.TOO_MANY_TOKENS: Words(
+        400,
+        "Requested {got} tokens, max {most} tokens per request",
+        "max_tokens_per_request",
+        "max_tokens_per_request",
+    ),
+    Complaint.BODY_TOO_LARGE: Words(413, "The request body is too large.", INVALID),
+    Complaint.RATE_CALLS: rate("requests per min (RPM)", "requests"),
+    Complaint.RATE_TOKENS: rate("tokens per min (TPM)", "tokens"),
+    Complaint.RATE_ITEMS: rate("inputs per min (IPM)", "inputs"),
+    Complaint.QUOTA: Words(
+        429,
+        "You exceeded your current quota, please check your plan and billing details. For "
+        "more information on this error, read the docs: "
+        "https://platform.openai.com/docs/guides/error-codes/api-errors.",
+        "insufficient_quota",
+        "insufficient_quota",
+    ),
+    Complaint.OVERLOADED: Words(
+        503,
+        "The server is currently overloaded with other requests. Sorry about that! You can "
+        "retry your request, or contact us if the error persists.",
+        "server_error",
+    ),
+    Complaint.CRASH: Words(
+        500,
+        "The server had an error while processing your request. Sorry about that!",
+        "server_error",
+    ),
+    Complaint.BAD_GATEWAY: Words(502, "Bad gateway.", "server_error"),
+}
+
+
 class OpenAI(Form):
     """OpenAI."""
 
     name = "openai"
     routes = {"/v1/embeddings": "embeddings"}
     max_texts = 2048
-    models: Mapping[str, Model] = {
-        "text-embedding-3-small": Model((1536,), 8192, 300_000, any_size=True),
-        "text-embedding-3-large": Model((3072,), 8192, 300_000, any_size=True),
-        "text-embedding-ada-002": Model((1536,), 8192, 300_000),
-    }
-    words = {
-        Complaint.NO_KEY: Words(
-            401,
-            "You didn't provide an API key. You need to provide your API key in an Authorization "
-            "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an "
-            "API key from https://platform.openai.com/account/api-keys.",
-            INVALID,
-        ),
-        Complaint.BAD_KEY: Words(
-            401,
-            "Incorrect API key provided: {key}. You can find your API key at "
-            "https://platform.openai.com/account/api-keys.",
-            INVALID,
-            "invalid_api_key",
-        ),
-        Complaint.NO_ROUTE: Words(404, "Invalid URL (POST {path})", INVALID),
-        Complaint.BAD_METHOD: Words(405, "Not allowed to {method} on {path}.", INVALID),
-        Complaint.BAD_JSON: Words(
-            400,
-            "We could not parse the JSON body of your request. (HINT: This likely means you "
-            "aren't using your HTTP library correctly. The OpenAI API expects a JSON payload.)",
-            INVALID,
-        ),
-        Complaint.MISSING: Words(
-            400, "you must provide a {field} parameter", INVALID, param="{field}"
-        ),
-        Complaint.UNKNOWN_FIELD: Words(
-            400, "Unrecognized request argument supplied: {field}", INVALID
-        ),
-        Complaint.WRONG_TYPE: Words(400, "'$.{field}' is invalid. " + REFERENCE, INVALID),
-        Complaint.BAD_VALUE: Words(
-            400, "'{value}' is not one of {allowed} - '{field}'", INVALID, param="{field}"
-        ),
-        Complaint.UNKNOWN_MODEL: Words(
-            404,
-            "The model `{model}` does not exist or you do not have access to it.",
-            INVALID,
-            "model_not_found",
-        ),
-        Complaint.NO_DIMENSIONS: Words(
-            400, "This model does not support specifying dimensions.", INVALID
-        ),
-        Complaint.BAD_DIMENSIONS: Words(  # no record of its words was found
-            400,
-            "Invalid value for 'dimensions' = {value}. Must be less than or equal to {allowed}.",
-            INVALID,
-            param="dimensions",
-        ),
-        Complaint.NO_TEXTS: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
-        Complaint.EMPTY_TEXT: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
-        Complaint.POISON: Words(400, "'$.input' is invalid. " + REFERENCE, INVALID),
-        Complaint.POISON_AT: Words(
-            400, "Invalid 'input[{index}]': the text was refused.", INVALID, param="input[{index}]"
-        ),
-        Complaint.TOO_MANY_TEXTS: Words(
-            400,
-            "Invalid 'input': array too long. Expected an array with maximum length {most}, but "
-            "got an array with length {got} instead.",
-            INVALID,
-            "array_above_max_length",
-            "input",
-        ),
-        Complaint.TEXT_TOO_LONG: Words(
-            400, "Invalid 'input[{index}]': maximum input length is {most} tokens.", INVALID
-        ),
-        Complaint.TOO_MANY_TOKENS: Words(
-            400,
-            "Requested {got} tokens, max {most} tokens per request",
-            "max_tokens_per_request",
-            "max_tokens_per_request",
-        ),
-        Complaint.BODY_TOO_LARGE: Words(413, "The request body is too large.", INVALID),
-        Complaint.RATE_CALLS: rate("requests per min (RPM)", "requests"),
-        Complaint.RATE_TOKENS: rate("tokens per min (TPM)", "tokens"),
-        Complaint.RATE_ITEMS: rate("inputs per min (IPM)", "inputs"),
-        Complaint.QUOTA: Words(
-            429,
-            "You exceeded your current quota, please check your plan and billing details. For "
-            "more information on this error, read the docs: "
-            "https://platform.openai.com/docs/guides/error-codes/api-errors.",
-            "insufficient_quota",
-            "insufficient_quota",
-        ),
-        Complaint.OVERLOADED: Words(
-            503,
-            "The server is currently overloaded with other requests. Sorry about that! You can "
-            "retry your request, or contact us if the error persists.",
-            "server_error",
-        ),
-        Complaint.CRASH: Words(
-            500,
-            "The server had an error while processing your request. Sorry about that!",
-            "server_error",
-        ),
-        Complaint.BAD_GATEWAY: Words(502, "Bad gateway.", "server_error"),
-    }
+    models = MODELS
+    words = WORDS
     tells_limits = True
     tells_retry = True
     refuses_own_size = True

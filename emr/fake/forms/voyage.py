@@ -68,6 +68,114 @@ RATE = Words(
     "method in the billing page for the appropriate organization in the user dashboard.",
     vague="You have reached the rate limit of your organization. Please slow down.",
 )
+MODELS: Mapping[str, Model] = {
+    "voyage-4-large": Model(SIZES, 32_000, 120_000),
+    "voyage-4": Model(SIZES, 32_000, 320_000),
+    "voyage-4-lite": Model(SIZES, 32_000, 1_000_000),
+    "voyage-code-4": Model(SIZES, 32_000, 120_000),
+    "voyage-3-large": Model(SIZES, 32_000, 120_000),
+    "voyage-3.5": Model(SIZES, 32_000, 320_000),
+    "voyage-3.5-lite": Model(SIZES, 32_000, 1_000_000),
+    "voyage-code-3": Model(SIZES, 32_000, 120_000),
+    "voyage-3": Model((1024,), 32_000, 120_000),
+    "voyage-3-lite": Model((512,), 32_000, 120_000),
+    "voyage-finance-2": Model((1024,), 32_000, 120_000),
+    "voyage-multilingual-2": Model((1024,), 32_000, 120_000),
+    "voyage-law-2": Model((1024,), 16_000, 120_000),
+    "voyage-code-2": Model((1536,), 16_000, 120_000),
+    "voyage-large-2": Model((1536,), 16_000, 120_000),
+    "voyage-large-2-instruct": Model((1024,), 16_000, 120_000),
+    "voyage-2": Model((1024,), 4_000, 320_000),
+}
+CONTEXT_MODELS: Mapping[str, Model] = {
+    "voyage-context-4": Model(SIZES, 32_000, 120_000),
+    "voyage-context-3": Model(SIZES, 32_000, 120_000),
+}
+MULTIMODAL_MODELS: Mapping[str, Model] = {
+    "voyage-multimodal-3.5": Model(SIZES, 32_000, 320_000),
+    "voyage-multimodal-3": Model((1024,), 32_000, 320_000),
+}
+WORDS: Mapping[Complaint, Words] = {
+    Complaint.NO_KEY: Words(
+        401,
+        "You forgot to set your API key, or your API key is not correctly specified. You may "
+        "specify it in the Authorization header.",  # no record of its words was found
+    ),
+    Complaint.BAD_KEY: Words(401, "Provided API key is invalid."),
+    Complaint.NO_ROUTE: Words(404, "Not Found"),
+    Complaint.BAD_METHOD: Words(405, "Method Not Allowed"),
+    Complaint.BAD_JSON: Words(400, BAD + "In particular, JSON decode error"),
+    Complaint.MISSING: Words(
+        400,
+        BAD + "In particular, Your request body was missing one or more required arguments.",
+    ),
+    Complaint.UNKNOWN_FIELD: Words(
+        400, BAD + "In particular, Argument '{field}' is not supported by our API"
+    ),
+    Complaint.WRONG_TYPE: Words(
+        400, BAD + "In particular, Error for argument '{field}': Input should be a valid type"
+    ),
+    Complaint.BAD_VALUE: Words(
+        400,
+        BAD + "In particular, Value '{value}' supplied for argument '{field}' is not valid -- "
+        "accepted values are {allowed}",
+    ),
+    Complaint.UNKNOWN_MODEL: Words(
+        400, "Model {model} is not supported. Supported models are {known}."
+    ),
+    Complaint.NO_DIMENSIONS: Words(
+        400,
+        BAD + "In particular, Value '{value}' supplied for argument 'output_dimension' "
+        "is not valid",
+    ),
+    Complaint.BAD_DIMENSIONS: Words(
+        400,
+        BAD + "In particular, Value '{value}' supplied for argument 'output_dimension' is not "
+        "valid -- accepted values for '{model}' are {allowed}.",
+    ),
+    Complaint.NO_TEXTS: Words(
+        400,
+        BAD + "In particular, Error for argument 'input': Value error, Input cannot contain "
+        "empty strings or empty lists",
+    ),
+    Complaint.EMPTY_TEXT: Words(
+        400,
+        BAD + "In particular, Error for argument 'input': Value error, Input cannot contain "
+        "empty strings or empty lists",
+    ),
+    Complaint.POISON: Words(
+        400, BAD + "In particular, Error for argument 'input': Value error, refused"
+    ),
+    Complaint.POISON_AT: Words(
+        400,
+        BAD + "In particular, Error for argument 'input': The example at index {index} in "
+        "your batch was refused",
+    ),
+    Complaint.TOO_MANY_TEXTS: Words(
+        400, "The batch size limit is {most}. Your batch size is {got}."
+    ),
+    Complaint.TEXT_TOO_LONG: Words(  # as remembered from the SDK's users, not recorded
+        400,
+        "The example at index {index} in your batch has too many tokens and does not fit into "
+        "the model's context window of {most} tokens. Please lower the number of tokens in "
+        "the listed example(s) or use truncation.",
+    ),
+    Complaint.TOO_MANY_TOKENS: Words(
+        400,
+        "Request to model '{model}' failed. The max allowed tokens per submitted batch is "
+        "{most}. Your batch has {got} tokens after truncation. Please lower the number of "
+        "tokens in the batch.",
+        code="TOO_MANY_TOKENS_IN_BATCH",
+    ),
+    Complaint.BODY_TOO_LARGE: Words(413, "Request Entity Too Large"),
+    Complaint.RATE_CALLS: RATE,
+    Complaint.RATE_TOKENS: RATE,
+    Complaint.RATE_ITEMS: RATE,
+    Complaint.QUOTA: Words(402, "Your account has no balance left."),
+    Complaint.OVERLOADED: Words(503, "The server is under high traffic. Please try again."),
+    Complaint.CRASH: Words(500, "Internal Server Error"),
+    Complaint.BAD_GATEWAY: Words(502, "Bad Gateway"),
+}
 
 
 class Voyage(Form):
@@ -80,114 +188,10 @@ class Voyage(Form):
         "/v1/multimodalembeddings": "multimodal",
     }
     max_texts = 1000
-    models: Mapping[str, Model] = {
-        "voyage-4-large": Model(SIZES, 32_000, 120_000),
-        "voyage-4": Model(SIZES, 32_000, 320_000),
-        "voyage-4-lite": Model(SIZES, 32_000, 1_000_000),
-        "voyage-code-4": Model(SIZES, 32_000, 120_000),
-        "voyage-3-large": Model(SIZES, 32_000, 120_000),
-        "voyage-3.5": Model(SIZES, 32_000, 320_000),
-        "voyage-3.5-lite": Model(SIZES, 32_000, 1_000_000),
-        "voyage-code-3": Model(SIZES, 32_000, 120_000),
-        "voyage-3": Model((1024,), 32_000, 120_000),
-        "voyage-3-lite": Model((512,), 32_000, 120_000),
-        "voyage-finance-2": Model((1024,), 32_000, 120_000),
-        "voyage-multilingual-2": Model((1024,), 32_000, 120_000),
-        "voyage-law-2": Model((1024,), 16_000, 120_000),
-        "voyage-code-2": Model((1536,), 16_000, 120_000),
-        "voyage-large-2": Model((1536,), 16_000, 120_000),
-        "voyage-large-2-instruct": Model((1024,), 16_000, 120_000),
-        "voyage-2": Model((1024,), 4_000, 320_000),
-    }
-    context_models: Mapping[str, Model] = {
-        "voyage-context-4": Model(SIZES, 32_000, 120_000),
-        "voyage-context-3": Model(SIZES, 32_000, 120_000),
-    }
-    multimodal_models: Mapping[str, Model] = {
-        "voyage-multimodal-3.5": Model(SIZES, 32_000, 320_000),
-        "voyage-multimodal-3": Model((1024,), 32_000, 320_000),
-    }
-    words = {
-        Complaint.NO_KEY: Words(
-            401,
-            "You forgot to set your API key, or your API key is not correctly specified. You may "
-            "specify it in the Authorization header.",  # no record of its words was found
-        ),
-        Complaint.BAD_KEY: Words(401, "Provided API key is invalid."),
-        Complaint.NO_ROUTE: Words(404, "Not Found"),
-        Complaint.BAD_METHOD: Words(405, "Method Not Allowed"),
-        Complaint.BAD_JSON: Words(400, BAD + "In particular, JSON decode error"),
-        Complaint.MISSING: Words(
-            400,
-            BAD + "In particular, Your request body was missing one or more required arguments.",
-        ),
-        Complaint.UNKNOWN_FIELD: Words(
-            400, BAD + "In particular, Argument '{field}' is not supported by our API"
-        ),
-        Complaint.WRONG_TYPE: Words(
-            400, BAD + "In particular, Error for argument '{field}': Input should be a valid type"
-        ),
-        Complaint.BAD_VALUE: Words(
-            400,
-            BAD + "In particular, Value '{value}' supplied for argument '{field}' is not valid -- "
-            "accepted values are {allowed}",
-        ),
-        Complaint.UNKNOWN_MODEL: Words(
-            400, "Model {model} is not supported. Supported models are {known}."
-        ),
-        Complaint.NO_DIMENSIONS: Words(
-            400,
-            BAD + "In particular, Value '{value}' supplied for argument 'output_dimension' "
-            "is not valid",
-        ),
-        Complaint.BAD_DIMENSIONS: Words(
-            400,
-            BAD + "In particular, Value '{value}' supplied for argument 'output_dimension' is not "
-            "valid -- accepted values for '{model}' are {allowed}.",
-        ),
-        Complaint.NO_TEXTS: Words(
-            400,
-            BAD + "In particular, Error for argument 'input': Value error, Input cannot contain "
-            "empty strings or empty lists",
-        ),
-        Complaint.EMPTY_TEXT: Words(
-            400,
-            BAD + "In particular, Error for argument 'input': Value error, Input cannot contain "
-            "empty strings or empty lists",
-        ),
-        Complaint.POISON: Words(
-            400, BAD + "In particular, Error for argument 'input': Value error, refused"
-        ),
-        Complaint.POISON_AT: Words(
-            400,
-            BAD + "In particular, Error for argument 'input': The example at index {index} in "
-            "your batch was refused",
-        ),
-        Complaint.TOO_MANY_TEXTS: Words(
-            400, "The batch size limit is {most}. Your batch size is {got}."
-        ),
-        Complaint.TEXT_TOO_LONG: Words(  # as remembered from the SDK's users, not recorded
-            400,
-            "The example at index {index} in your batch has too many tokens and does not fit into "
-            "the model's context window of {most} tokens. Please lower the number of tokens in "
-            "the listed example(s) or use truncation.",
-        ),
-        Complaint.TOO_MANY_TOKENS: Words(
-            400,
-            "Request to model '{model}' failed. The max allowed tokens per submitted batch is "
-            "{most}. Your batch has {got} tokens after truncation. Please lower the number of "
-            "tokens in the batch.",
-            code="TOO_MANY_TOKENS_IN_BATCH",
-        ),
-        Complaint.BODY_TOO_LARGE: Words(413, "Request Entity Too Large"),
-        Complaint.RATE_CALLS: RATE,
-        Complaint.RATE_TOKENS: RATE,
-        Complaint.RATE_ITEMS: RATE,
-        Complaint.QUOTA: Words(402, "Your account has no balance left."),
-        Complaint.OVERLOADED: Words(503, "The server is under high traffic. Please try again."),
-        Complaint.CRASH: Words(500, "Internal Server Error"),
-        Complaint.BAD_GATEWAY: Words(502, "Bad Gateway"),
-    }
+    models = MODELS
+    context_models = CONTEXT_MODELS
+    multimodal_models = MULTIMODAL_MODELS
+    words = WORDS
 
     def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
         if route == "contextualized":
