@@ -1,0 +1,167 @@
+"""The intake of a connection: makes turns of what a client sends, and hands them to the service.
+
+Rules of this file. Requests are read while there is room for them: past the limit of pipelined
+ones, or of the bytes that wait in them, the client is held. The intake is over after the last
+request that the client may make: one with `Connection: close`, any in a drain, a refusal that
+leaves bytes of a body unread, a refusal of the server itself. What comes after it is dropped.
+"""
+
+from __future__ import annotations
+
+from emr.front.answers import Answers, Turn
+from emr.front.exchange import Stage
+from emr.front.patience import Awaits, Patience
+from emr.front.register import Register
+from emr.front.wire import Part, Reader, Signal
+from emr.lane.refusal import Refusal
+
+
+class Intake:
+    """Its whole state beside the reader's: whether it is over, and whether it lost input.
+
+    `is_over`: nothing more is read. `is_input_lost`: bytes of the client were not read, or will
+    not be, so that the connection may not be closed at once.
+    """
+
+    __slots__ = (
+        "_answers", "_is_advancing", "_patience", "_peer", "_reader", "_register",
+        "is_input_lost", "is_over",
+    )  # fmt: skip
+
+    def __init__(
+        self, register: Register, reader: Reader, answers: Answers, patience: Patience, peer: str
+    ) -> None:
+        self._register = register
+        self._reader = reader
+        self._answers = answers
+        self._patience = patience
+        self._peer = peer
+        self._is_advancing = False
+        self.is_over = False
+        self.is_input_lost = False
+
+    def take(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.is_over:
+            self.is_input_lost = True
+        else:
+            self._reader.feed(data)
+            self.advance()
+
+    def advance(self) -> None:
+        """Read requests as long as there are any, and room for them."""
+        if self._is_advancing or self.is_over:
+            return  # not again, when a request is answered while it is being handled
+        self._is_advancing = True
+        reader = self._reader
+        while not self.is_over and self._has_room():
+            signal = reader.read()
+            if signal is Signal.MORE:
+                break
+            if signal is Signal.HEAD:
+                self._begin()
+            elif signal is Signal.END:
+                self._handle()
+            elif reader.refusal is not None:
+                self.refuse(reader.refusal)
+        self._is_advancing = False
+        if not self.is_over:
+            self._settle()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """The server itself refuses, and reads no more from this client."""
+        turns, line = self._answers.turns, self._reader.line
+        known = bool(turns) and turns[-1].stage is Stage.READING
+        if not known:
+            turns.append(Turn(self._answers, "" if line is None else line.method, "", ""))
+        turn = turns[-1]
+        turn.wants_continue = False
+        self.end(turn)
+        self.is_input_lost = True
+        status, headers, body = self._register.service.render(turn if known else None, refusal)
+        self._register.count_refused(status)
+        turn.reply(status, headers, body)
+
+    def end(self, turn: Turn) -> None:
+        """Read no more: the connection ends with the answer of this turn, which is the last."""
+        turn.closes = True
+        self.is_over = True
+        self.is_input_lost = self._reader.has_unread
+        self._patience.let_send()  # to see it leave; what it sends is dropped
+        self._patience.wait_for(Awaits.NOTHING)
+
+    def release(self) -> None:
+        """The connection is gone."""
+        self.is_over = True
+        self._reader.release()
+
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether the client owes nothing of a request that it began."""
+        return self._reader.is_between_requests
+
+    def _has_room(self) -> bool:
+        """Whether to read on: the rest of a request, or a next one."""
+        if self._answers.is_paused:
+            return False
+        turns = self._answers.turns
+        if not turns or turns[-1].stage is Stage.READING:
+            return True
+        limits = self._register.limits
+        waiting = sum(turn.body_bytes for turn in turns)
+        return len(turns) < limits.max_pipelined and waiting < limits.max_body_bytes
+
+    def _settle(self) -> None:
+        """All was read that could be: hold the client or not, and wait for what it owes."""
+        reader, turns, patience = self._reader, self._answers.turns, self._patience
+        if not self._has_room():
+            patience.hold()
+            return
+        patience.let_send()
+        if reader.part is not Part.HEAD:
+            patience.wait_for(Awaits.BODY)
+            if turns[-1].wants_continue and not reader.is_body_begun:
+                self._answers.send_continue(turns[-1])
+        elif not reader.is_between_requests:
+            patience.wait_for(Awaits.HEAD)
+        elif turns:
+            patience.wait_for(Awaits.NOTHING)
+        elif patience.awaits is not Awaits.HEAD:  # empty lines are not the first request
+            patience.wait_for(Awaits.NEXT)
+
+    def _begin(self) -> None:
+        """A head is complete."""
+        reader, line = self._reader, self._reader.line
+        assert line is not None, "a head without a request line: a bug"
+        turn = Turn(self._answers, line.method, line.path, line.query)
+        turn.headers = reader.headers
+        turn.peer = self._peer
+        turn.minor = line.minor
+        turn.wants_continue = reader.expects_continue
+        self._answers.turns.append(turn)
+        self._register.requests += 1
+        refusal = self._register.service.admit(turn)
+        if refusal is None:
+            return
+        turn.wants_continue = False
+        if reader.read() is Signal.END:
+            self._complete(turn)
+        else:
+            self.end(turn)  # the body is still to come, and nobody will read it
+        turn.reply(*self._register.service.render(turn, refusal))
+
+    def _handle(self) -> None:
+        """A request is complete."""
+        turn = self._answers.turns[-1]
+        turn.body = self._reader.body
+        turn.body_bytes = len(turn.body)
+        turn.wants_continue = False
+        turn.stage = Stage.WAITING
+        self._complete(turn)
+        self._register.service.handle(turn)
+
+    def _complete(self, turn: Turn) -> None:
+        """The client owes nothing more of this request; perhaps it was its last."""
+        self._patience.wait_for(Awaits.NOTHING)
+        if not self._reader.keeps_alive or self._register.is_draining:
+            self.end(turn)
