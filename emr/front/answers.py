@@ -16,6 +16,7 @@ from typing import Protocol
 
 from emr.front.exchange import Exchange, Headers, Stage
 from emr.front.register import Register
+from emr.front.target import Line
 
 JOINED_BYTES_MAX = 64 * 1024  # above, copying a body behind its head costs more than a second piece
 
@@ -34,9 +35,13 @@ class Turn(Exchange):
 
     __slots__ = ("answer", "body_bytes", "closes", "minor", "wants_continue")
 
-    def __init__(self, writer: Answers, method: str, path: str, query: str) -> None:
-        super().__init__(writer, method, path, query)
-        self.minor = 1
+    def __init__(self, writer: Answers, line: Line | None) -> None:
+        if line is None:  # for a refusal of what could not be read
+            super().__init__(writer, "", "", "")
+            self.minor = 1
+        else:
+            super().__init__(writer, line.method, line.path, line.query)
+            self.minor = line.minor
         self.closes = False
         self.wants_continue = False
         self.body_bytes = 0
@@ -75,12 +80,15 @@ class Answers:
 
     def write_reply(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
         """Write an answer, or keep it until earlier ones are written."""
-        turn = _turn(exchange)
-        if self.turns[0] is turn:
+        turn = self.turns[0]
+        if turn is exchange:
             self._send(turn, status, headers, body)
-            self._go_on()
+            self.turns.popleft()
+            self._owner.answered(turn)
+            if self.turns:
+                self._go_on()
         else:
-            turn.answer = (status, headers, body)
+            _turn(exchange).answer = (status, headers, body)
 
     def begin_stream(self, exchange: Exchange, status: int, headers: Headers) -> None:
         """Write the head of a streamed answer, or keep it until earlier ones are written."""
@@ -110,6 +118,8 @@ class Answers:
             return
         if turn.minor and turn.method != "HEAD":
             self._write(b"0\r\n\r\n")
+        self.turns.popleft()
+        self._owner.answered(turn)
         self._go_on()
 
     def abort(self, exchange: Exchange) -> None:
@@ -149,10 +159,8 @@ class Answers:
     # Helpers
 
     def _go_on(self) -> None:
-        """The first turn is over: write what has waited behind it."""
+        """A turn is over: write what has waited behind it."""
         turns = self.turns
-        turn = turns.popleft()
-        self._owner.answered(turn)
         while turns and turns[0].answer is not None:
             turn = turns[0]
             (status, headers, body), turn.answer = turns[0].answer, None
@@ -167,7 +175,8 @@ class Answers:
             self.wake()
 
     def _send(self, turn: Turn, status: int, headers: Headers, body: bytes) -> None:
-        lines = [self._register.head_of(status), *map(_line, headers)]
+        lines = [self._register.heads.get(status) or self._register.head_of(status)]
+        lines += map(_line, headers)
         if status not in _WITHOUT_BODY:
             lines.append(b"content-length: %d" % len(body))
         if turn.closes:
@@ -176,13 +185,14 @@ class Answers:
             lines.append(b"connection: keep-alive")
         lines.append(b"\r\n")
         head = b"\r\n".join(lines)
-        self._check_head(head, len(lines))
+        if not head.count(b"\n") == head.count(b"\r") == len(lines) + 1:
+            self._break_off()
         if turn.method == "HEAD" or status in _WITHOUT_BODY:
-            self._write(head)
-        elif len(body) <= JOINED_BYTES_MAX:
-            self._write(head + body)
+            body = b""
+        self.written += len(head) + len(body)
+        if len(body) <= JOINED_BYTES_MAX:
+            self._transport.write(head + body)
         else:
-            self.written += len(head) + len(body)
             self._transport.writelines((head, body))
 
     def _send_stream_head(self, turn: Turn, status: int, headers: Headers) -> None:
@@ -195,14 +205,14 @@ class Answers:
             lines.append(b"connection: close")
         lines.append(b"\r\n")
         head = b"\r\n".join(lines)
-        self._check_head(head, len(lines))
+        if not head.count(b"\n") == head.count(b"\r") == len(lines) + 1:
+            self._break_off()
         self._write(head)
 
-    def _check_head(self, head: bytes, lines: int) -> None:
-        """A line break in a field would make two answers of one (there are lines + 1 of ours)."""
-        if head.count(b"\n") != lines + 1 or head.count(b"\r") != lines + 1:
-            self._owner.reset()
-            raise ValueError("a field of an answer holds a line break: this is a bug")
+    def _break_off(self) -> None:
+        """A line break in a field would make two answers of one."""
+        self._owner.reset()
+        raise ValueError("a field of an answer holds a line break: this is a bug")
 
     def _write(self, data: bytes) -> None:
         self.written += len(data)

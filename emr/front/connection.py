@@ -140,12 +140,14 @@ class Connection(asyncio.Protocol):
 
     def answered(self, turn: Turn) -> None:
         """An answer was written whole; with `turn.closes` it was the last."""
-        if not turn.closes:
-            self._intake.advance()
-        elif self._intake.is_input_lost:
-            self._linger()
-        else:
-            self._close(CLOSE_S)
+        intake = self._intake
+        if turn.closes:
+            if intake.is_input_lost:
+                self._linger()
+            else:
+                self._close(CLOSE_S)
+        elif not intake.is_advancing:
+            intake.advance()
 
     def reset(self) -> None:
         """Break the connection at once: the client sees a reset and no orderly end."""

@@ -27,6 +27,11 @@ class Stage(Enum):
     GONE = "gone"  # the client left, or the connection broke
 
 
+# Reached several times a request: through its class a member costs 60 ns, through a name 5.
+_READING, _WAITING, _REPLYING = Stage.READING, Stage.WAITING, Stage.REPLYING
+_DONE, _GONE = Stage.DONE, Stage.GONE
+
+
 class Writer(Protocol):
     """The connection's side of an exchange."""
 
@@ -68,7 +73,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
         self.peer = ""
-        self.stage = Stage.READING
+        self.stage = _READING
         self.request_id = ""
         self.principal: object | None = None
         self.context: object | None = None  # the service's own: the route that admit found
@@ -76,45 +81,45 @@ class Exchange:
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer with `body`. Content-Length, Date and Connection are added by the server."""
-        if self.stage is Stage.GONE:
+        if self.stage is _GONE:
             return
-        assert self.stage is Stage.WAITING or self.stage is Stage.READING, "answered twice: a bug"
-        self.stage = Stage.DONE
+        assert self.stage is _WAITING or self.stage is _READING, "answered twice: a bug"
+        self.stage = _DONE
         self.on_gone = None
         self._writer.write_reply(self, status, headers, body)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Start a streamed answer (NDJSON lines that come one by one)."""
-        if self.stage is Stage.GONE:
+        if self.stage is _GONE:
             return
-        assert self.stage is Stage.WAITING, "answered twice: a bug"
-        self.stage = Stage.REPLYING
+        assert self.stage is _WAITING, "answered twice: a bug"
+        self.stage = _REPLYING
         self._writer.begin_stream(self, status, headers)
 
     async def send(self, data: bytes) -> None:
         """Send a part of a streamed answer, waiting while the client does not read."""
-        if self.stage is Stage.REPLYING:
+        if self.stage is _REPLYING:
             await self._writer.write_chunk(self, data)
 
     def finish(self) -> None:
         """End a streamed answer."""
-        if self.stage is Stage.REPLYING:
-            self.stage = Stage.DONE
+        if self.stage is _REPLYING:
+            self.stage = _DONE
             self.on_gone = None
             self._writer.end_stream(self)
 
     def abort(self) -> None:
         """Break the connection: for a streamed answer that cannot be finished."""
-        if self.stage is not Stage.GONE:
-            self.stage = Stage.DONE
+        if self.stage is not _GONE:
+            self.stage = _DONE
             self.on_gone = None
             self._writer.abort(self)
 
     def gone(self) -> None:
         """The client left: whoever works on the answer is told, once."""
         told, self.on_gone = self.on_gone, None
-        if self.stage is not Stage.DONE:
-            self.stage = Stage.GONE
+        if self.stage is not _DONE:
+            self.stage = _GONE
             if told is not None:
                 told()
 

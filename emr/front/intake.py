@@ -15,6 +15,11 @@ from emr.front.register import Register
 from emr.front.wire import Part, Reader, Signal
 from emr.lane.refusal import Refusal
 
+# See wire: members are slow to reach.
+_MORE, _HEAD, _END, _IN_HEAD = Signal.MORE, Signal.HEAD, Signal.END, Part.HEAD
+_READING, _WAITING = Stage.READING, Stage.WAITING
+_NOTHING, _NEXT, _REST_OF_HEAD = Awaits.NOTHING, Awaits.NEXT, Awaits.HEAD
+
 
 class Intake:
     """Its whole state beside the reader's: whether it is over, and whether it lost input.
@@ -24,7 +29,7 @@ class Intake:
     """
 
     __slots__ = (
-        "_answers", "_is_advancing", "_patience", "_peer", "_reader", "_register",
+        "_answers", "_patience", "_peer", "_reader", "_register", "is_advancing",
         "is_input_lost", "is_over",
     )  # fmt: skip
 
@@ -36,7 +41,7 @@ class Intake:
         self._answers = answers
         self._patience = patience
         self._peer = peer
-        self._is_advancing = False
+        self.is_advancing = False
         self.is_over = False
         self.is_input_lost = False
 
@@ -45,35 +50,42 @@ class Intake:
         if self.is_over:
             self.is_input_lost = True
         else:
-            self._reader.feed(data)
+            if self._reader.held:
+                self._reader.feed(data)
+            else:
+                self._reader.held = data
             self.advance()
 
     def advance(self) -> None:
         """Read requests as long as there are any, and room for them."""
-        if self._is_advancing or self.is_over:
-            return  # not again, when a request is answered while it is being handled
-        self._is_advancing = True
-        reader = self._reader
-        while not self.is_over and self._has_room():
-            signal = reader.read()
-            if signal is Signal.MORE:
+        if self.is_advancing or self.is_over:
+            return
+        self.is_advancing = True  # not again, when a request is answered while it is handled
+        reader, answers = self._reader, self._answers
+        while not self.is_over:
+            if (answers.turns or answers.is_paused) and not self._has_room():
                 break
-            if signal is Signal.HEAD:
+            signal = reader.read()
+            if signal is _HEAD:
                 self._begin()
-            elif signal is Signal.END:
+            elif signal is _END:
                 self._handle()
+                if not reader.held:
+                    break
+            elif signal is _MORE:
+                break
             elif reader.refusal is not None:
                 self.refuse(reader.refusal)
-        self._is_advancing = False
+        self.is_advancing = False
         if not self.is_over:
             self._settle()
 
     def refuse(self, refusal: Refusal) -> None:
         """The server itself refuses, and reads no more from this client."""
         turns, line = self._answers.turns, self._reader.line
-        known = bool(turns) and turns[-1].stage is Stage.READING
+        known = bool(turns) and turns[-1].stage is _READING
         if not known:
-            turns.append(Turn(self._answers, "" if line is None else line.method, "", ""))
+            turns.append(Turn(self._answers, line))
         turn = turns[-1]
         turn.wants_continue = False
         self.end(turn)
@@ -88,7 +100,7 @@ class Intake:
         self.is_over = True
         self.is_input_lost = self._reader.has_unread
         self._patience.let_send()  # to see it leave; what it sends is dropped
-        self._patience.wait_for(Awaits.NOTHING)
+        self._patience.wait_for(_NOTHING)
 
     def release(self) -> None:
         """The connection is gone."""
@@ -105,7 +117,7 @@ class Intake:
         if self._answers.is_paused:
             return False
         turns = self._answers.turns
-        if not turns or turns[-1].stage is Stage.READING:
+        if not turns or turns[-1].stage is _READING:
             return True
         limits = self._register.limits
         waiting = sum(turn.body_bytes for turn in turns)
@@ -113,30 +125,30 @@ class Intake:
 
     def _settle(self) -> None:
         """All was read that could be: hold the client or not, and wait for what it owes."""
-        reader, turns, patience = self._reader, self._answers.turns, self._patience
-        if not self._has_room():
+        reader, patience, turns = self._reader, self._patience, self._answers.turns
+        if (turns or self._answers.is_paused) and not self._has_room():
             patience.hold()
             return
-        patience.let_send()
-        if reader.part is not Part.HEAD:
+        if patience.is_held:
+            patience.let_send()
+        if reader.part is _IN_HEAD and not reader.held:
+            if turns:
+                patience.wait_for(_NOTHING)
+            elif patience.awaits is not _REST_OF_HEAD:  # empty lines are not the first request
+                patience.wait_for(_NEXT)
+        elif reader.part is _IN_HEAD:
+            patience.wait_for(_REST_OF_HEAD)
+        else:
             patience.wait_for(Awaits.BODY)
             if turns[-1].wants_continue and not reader.is_body_begun:
                 self._answers.send_continue(turns[-1])
-        elif not reader.is_between_requests:
-            patience.wait_for(Awaits.HEAD)
-        elif turns:
-            patience.wait_for(Awaits.NOTHING)
-        elif patience.awaits is not Awaits.HEAD:  # empty lines are not the first request
-            patience.wait_for(Awaits.NEXT)
 
     def _begin(self) -> None:
         """A head is complete."""
-        reader, line = self._reader, self._reader.line
-        assert line is not None, "a head without a request line: a bug"
-        turn = Turn(self._answers, line.method, line.path, line.query)
+        reader = self._reader
+        turn = Turn(self._answers, reader.line)
         turn.headers = reader.headers
         turn.peer = self._peer
-        turn.minor = line.minor
         turn.wants_continue = reader.expects_continue
         self._answers.turns.append(turn)
         self._register.requests += 1
@@ -144,7 +156,7 @@ class Intake:
         if refusal is None:
             return
         turn.wants_continue = False
-        if reader.read() is Signal.END:
+        if reader.read() is _END:
             self._complete(turn)
         else:
             self.end(turn)  # the body is still to come, and nobody will read it
@@ -153,15 +165,15 @@ class Intake:
     def _handle(self) -> None:
         """A request is complete."""
         turn = self._answers.turns[-1]
-        turn.body = self._reader.body
-        turn.body_bytes = len(turn.body)
+        turn.body = body = self._reader.body
+        turn.body_bytes = len(body)
         turn.wants_continue = False
-        turn.stage = Stage.WAITING
+        turn.stage = _WAITING
         self._complete(turn)
         self._register.service.handle(turn)
 
     def _complete(self, turn: Turn) -> None:
         """The client owes nothing more of this request; perhaps it was its last."""
-        self._patience.wait_for(Awaits.NOTHING)
+        self._patience.rest()
         if not self._reader.keeps_alive or self._register.is_draining:
             self.end(turn)

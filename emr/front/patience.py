@@ -28,6 +28,9 @@ class Awaits(Enum):
     SILENCE = "silence"  # the end of what it still sends, after the last answer
 
 
+_NOTHING, _NEXT = Awaits.NOTHING, Awaits.NEXT  # see wire: members are slow to reach
+
+
 class Patience:
     """What one connection waits for, until when, and how much its client had taken by then."""
 
@@ -40,7 +43,7 @@ class Patience:
         self._register = register
         self._transport = transport
         # for what it should send
-        self.awaits = Awaits.NOTHING
+        self.awaits = _NOTHING
         self.read_deadline = NEVER
         self.is_held = False
         self._left_s = NEVER  # of the read deadline, while the client is held
@@ -48,16 +51,21 @@ class Patience:
         self.write_deadline = NEVER
         self._taken = 0  # bytes, at the time when the write deadline was set
 
+    def rest(self) -> None:
+        """The client owes nothing more of what it began."""
+        self.awaits = _NOTHING
+        self.read_deadline = NEVER
+
     def wait_for(self, awaits: Awaits) -> None:
         """From now on wait for this; the time starts anew when it is something else."""
         if awaits is self.awaits:
             return
         self.awaits = awaits
         register = self._register
-        if awaits is Awaits.NOTHING:
-            self.read_deadline = NEVER
-        elif awaits is Awaits.NEXT:  # as of the last sweep: nobody counts on the last second
+        if awaits is _NEXT:  # as of the last sweep: nobody counts on the last second
             self.read_deadline = register.now + register.limits.keepalive_s
+        elif awaits is _NOTHING:
+            self.read_deadline = NEVER
         elif awaits is Awaits.HEAD:
             self.read_deadline = register.clock() + register.limits.head_timeout_s
         elif awaits is Awaits.BODY:

@@ -71,7 +71,7 @@ class Register:
     """The shared state. `clock` is monotonic, `wall` is the time of day; both in seconds."""
 
     __slots__ = (
-        "_heads", "_heads_of", "_wall", "accepted", "any_host", "arriving", "clock", "guests",
+        "_heads_of", "_wall", "accepted", "any_host", "arriving", "clock", "guests", "heads",
         "hosts", "is_draining", "limits", "lines", "now", "on_empty", "refused", "requests",
         "service",
     )  # fmt: skip
@@ -99,7 +99,7 @@ class Register:
         self.on_empty: Callable[[], None] | None = None
         # the time at the last sweep, and the heads of answers for its second
         self.now = clock()
-        self._heads: dict[int, bytes] = {}
+        self.heads: dict[int, bytes] = {}
         self._heads_of = int(wall())
         # counters
         self.accepted = 0
@@ -136,12 +136,12 @@ class Register:
         self.refused[status] = self.refused.get(status, 0) + 1
 
     def head_of(self, status: int) -> bytes:
-        """The status line and the Date of an answer, without the last CR LF."""
-        head = self._heads.get(status)
+        """The status line and the Date of an answer, without the last CR LF; kept in `heads`."""
+        head = self.heads.get(status)
         if head is None:
             date = formatdate(self._heads_of, usegmt=True)
             head = f"HTTP/1.1 {status} {_STATUS.get(status, '')}\r\ndate: {date}".encode()
-            self._heads[status] = head
+            self.heads[status] = head
         return head
 
     def sweep(self) -> None:
@@ -150,7 +150,7 @@ class Register:
         second = int(self._wall())
         if second != self._heads_of:
             self._heads_of = second
-            self._heads.clear()
+            self.heads.clear()
         due = [
             guest
             for guest in self.guests

@@ -21,7 +21,6 @@ from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import unquote_to_bytes
 
 from emr.front.faults import bad_request
-from emr.lane.refusal import Refused
 
 # Names by which a host reaches itself; what `server.allowed_hosts` is when bound to loopback.
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -36,7 +35,8 @@ KEPT_BYTES = 256  # a longer text is not worth keeping: what is kept is then 64 
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 _VISIBLE = re.compile(rb"[\x21-\x7e]*")
-_LINE = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.([01])")
+_LINE = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION = re.compile(rb" HTTP/[0-9]\.[0-9]\r\n\Z")
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 _PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f][0-9A-Fa-f])"
@@ -62,13 +62,13 @@ class Line:
 
 
 class Lines:
-    """Reads request lines, keeping what it made of the last few hundred different ones."""
+    """Reads request lines. `kept` holds what it made of the last few hundred different ones."""
 
-    __slots__ = ("_kept", "_target_bytes_max")
+    __slots__ = ("_target_bytes_max", "kept")
 
     def __init__(self, target_bytes_max: int) -> None:
         self._target_bytes_max = target_bytes_max
-        self._kept: dict[bytes, Line] = {}
+        self.kept: dict[bytes, Line] = {}
 
     def check_part(self, part: bytes) -> None:
         """Raises Refused when no good line can begin with `part` (a last CR is its line's end)."""
@@ -94,26 +94,22 @@ class Lines:
             raise bad_request("malformed request line: no HTTP version at its end")
 
     def read(self, text: bytes) -> Line:
-        """The line of `text` (without CR LF). Raises Refused: 400, 414, 501, 505."""
-        line = self._kept.get(text)
+        """The line of `text`, which ends in LF. Raises Refused: 400, 414, 501, 505."""
+        line = self.kept.get(text)
         if line is not None:
             return line
+        self.check_part(text[:-1])
         match = _LINE.fullmatch(text)
-        self.check_part(text)
         if match is None:
-            raise self._cut_short(text)
+            if _OTHER_VERSION.search(text):
+                raise bad_request("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+            raise bad_request("malformed request line: it is cut short, or ends in LF without CR")
         line = _read_target(match[1], match[2], int(match[3]))
         if len(text) <= KEPT_BYTES:
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            self._kept[text] = line
+            if len(self.kept) >= KEPT:
+                self.kept.clear()
+            self.kept[text] = line
         return line
-
-    @staticmethod
-    def _cut_short(text: bytes) -> Refused:
-        if len(text.split(b" ")) == 3 and len(text) - text.rindex(b" ") == len(b" HTTP/1.1"):
-            return bad_request("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
-        return bad_request("malformed request line: it is cut short")
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
@@ -161,10 +157,11 @@ class HostGuard:
 
     A page in a browser reaches a router on loopback through a name of its own that resolves to
     127.0.0.1 (DNS rebinding); its Host still tells. Ports are read and not compared: a published
-    port of a container differs from the one bound.
+    port of a container differs from the one bound. `kept` holds the verdicts of the last few
+    hundred different values.
     """
 
-    __slots__ = ("_kept", "_names")
+    __slots__ = ("_names", "kept")
 
     def __init__(self, names: frozenset[str] | None) -> None:
         self.allow(names)
@@ -172,17 +169,17 @@ class HostGuard:
     def allow(self, names: frozenset[str] | None) -> None:
         """Answer these names from now on (no ports; IPv6 with or without brackets); None: any."""
         self._names = None if names is None else frozenset(_plain(name) for name in names)
-        self._kept: dict[bytes, HostVerdict] = {}
+        self.kept: dict[bytes, HostVerdict] = {}
 
     def judge(self, value: bytes) -> HostVerdict:
         """The verdict on a Host value, or on the authority of an absolute target."""
-        verdict = self._kept.get(value)
+        verdict = self.kept.get(value)
         if verdict is None:
             verdict = self._judge(value)
             if len(value) <= KEPT_BYTES:
-                if len(self._kept) >= KEPT:
-                    self._kept.clear()
-                self._kept[value] = verdict
+                if len(self.kept) >= KEPT:
+                    self.kept.clear()
+                self.kept[value] = verdict
         return verdict
 
     def _judge(self, value: bytes) -> HostVerdict:
