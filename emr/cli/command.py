@@ -13,7 +13,7 @@ from emr import __version__
 from emr.cli.trouble import Trouble
 
 # in the order in which the help shows them
-COMMANDS = ("serve",)
+COMMANDS = ("serve", "bench", "fake")
 DESCRIPTION = (
     "The Embeddings Router: merges many callers' embedding requests into few provider calls."
 )

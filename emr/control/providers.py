@@ -116,7 +116,11 @@ class Providers:
             for name, row in self._database.copy().items()
             if name in table and table[name].source is Source.FILE
         ]
-        return [view(row, self._environs.rules.kinds) for row in (*table.values(), *hidden)]
+        return [self.view(row) for row in (*table.values(), *hidden)]
+
+    def view(self, row: Row) -> dict[str, Any]:
+        """A row as the admin API shows it."""
+        return view(row, self._environs.rules.kinds)
 
     def target(self, alias: str) -> tuple[str, str] | None:
         """The provider and the model that an alias of `[models]` stands for."""
