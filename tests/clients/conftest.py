@@ -1,7 +1,7 @@
-"""Unmodified SDKs against a running router, with the fake provider and the built-in model behind it.
+"""Unmodified SDKs against a running router: the fake provider and the built-in model behind it.
 
-The SDKs are a large install, so these tests have a script of their own (scripts/test-clients), which
-sets EMR_TEST_CLIENTS; without it nothing here is collected.
+The SDKs are a large install, so these tests have a script of their own (scripts/test-clients): it
+sets EMR_TEST_CLIENTS, and without that nothing here is collected.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from queue import Empty, Queue
 import httpx
 
 ROOT = Path(__file__).parent.parent.parent
+EMR: Sequence[str] = (sys.executable, "-m", "emr")
 START_S, STOP_S = 60.0, 40.0
 PROVIDER_KEY = "sk-fake-key-of-the-tests"
 
@@ -71,7 +72,7 @@ def running(
     """`python -m emr …`, from when it printed a line that holds `last` to its end."""
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "emr", *arguments],
+            [*EMR, *arguments],
             env=dict(env), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=env["HOME"],
         )  # fmt: skip
     told: Queue[str] = Queue()
