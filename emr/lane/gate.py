@@ -39,6 +39,7 @@ LATCH_FIRST_S, LATCH_MAX_S = 30.0, 3600.0
 FORGIVEN_S = 60.0  # a bin is forgotten, and a ramp over, after a minute without a failure
 JITTER = 0.1  # of a wait, added after it so that no wait is ever shortened
 JITTER_MAX_S = 1.0
+DOUBLINGS_MAX = 30  # past any bound above; 2.0 ** 1024 is an OverflowError, met in half an hour
 
 
 class Reason(Enum):
@@ -158,7 +159,7 @@ class Gate:
             self._forgive_at = now + FORGIVEN_S
 
     def _rate(self, now: float, asked: float | None, interval_s: float) -> None:
-        own = min(RATE_WAIT_MAX_S, interval_s * 2.0**self._same_times)
+        own = min(RATE_WAIT_MAX_S, interval_s * _doubled(self._same_times))
         wait = own if asked is None else asked
         if self._same_times > 0:
             wait = max(wait, own)
@@ -171,7 +172,7 @@ class Gate:
         if since is not None and now - since >= self._settings.binned_wait_s:
             self._bin(now)
             return
-        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0**self._same_times)
+        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * _doubled(self._same_times))
         wait = self._rng.uniform(BACKOFF_MIN_S, most) if asked is None else asked
         self._hold(Reason.BACKOFF, now + wait)
 
@@ -203,7 +204,8 @@ class Gate:
 
     def _bin_s(self) -> float:
         s = self._settings
-        length = min(s.sinbin_max_s, s.sinbin_initial_s * s.sinbin_multiplier**self.bins)
+        grown = s.sinbin_multiplier ** min(self.bins, DOUBLINGS_MAX)
+        length = min(s.sinbin_max_s, s.sinbin_initial_s * grown)
         self.bins += 1
         return length
 
@@ -213,7 +215,7 @@ class Gate:
             return
         self.failures += 1
         self.probes_failed += 1
-        wait = min(PROBE_MAX_S, PROBE_FIRST_S * 2.0**self.probes_failed)
+        wait = min(PROBE_MAX_S, PROBE_FIRST_S * _doubled(self.probes_failed))
         self.until = now + (wait if asked is None else max(asked, wait))
         self._forgive_at = now + FORGIVEN_S
         if now >= self.bin_ends:
@@ -229,7 +231,7 @@ class Gate:
         self.ramping = False
 
     def _latch_s(self) -> float:
-        return min(LATCH_MAX_S, LATCH_FIRST_S * 2.0 ** (self._latched - 1))
+        return min(LATCH_MAX_S, LATCH_FIRST_S * _doubled(self._latched - 1))
 
     # helpers
 
@@ -275,3 +277,7 @@ class Gate:
 
     def _jitter(self, wait: float) -> float:
         return self._rng.uniform(0.0, min(JITTER_MAX_S, JITTER * wait))
+
+
+def _doubled(times: int) -> float:
+    return 2.0 ** min(times, DOUBLINGS_MAX)

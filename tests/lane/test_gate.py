@@ -454,3 +454,24 @@ def test_clear_starts_anew_and_ignores_what_was_sent_before() -> None:
     gate = driver.end(Ending.AUTH, 101.0, epoch=before)
     assert (gate.reason, gate.until, gate.width) == (Reason.CLEAR, 0.0, NO_LIMIT)
     assert driver.end(Ending.AUTH, 102.0).until == pytest.approx(132.0)
+
+
+# what goes on for long
+
+
+@pytest.mark.parametrize(
+    ("ending", "longest_s"),
+    [
+        (Ending.TRANSIENT, 2.0),
+        (Ending.OVERLOAD, 2.0),
+        (Ending.RATE, 60.0),
+        (Ending.AUTH, 3600.0),
+        (Ending.QUOTA, 3600.0),
+    ],
+)
+def test_trouble_without_end_is_borne(ending: Ending, longest_s: float) -> None:
+    driver, now = Driver(), 100.0
+    for _ in range(3000):
+        gate = driver.end(ending, now)
+        assert gate.until - now <= longest_s
+        now = max(now + 0.5, gate.until, gate.bin_ends)
