@@ -62,8 +62,8 @@ class Gate:
     """The gate's whole state; `settle` is the only door for verdicts, `refresh` for time."""
 
     __slots__ = (
-        "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times", "_settings",
-        "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures", "message",
+        "_binned_by", "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times",
+        "_settings", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures", "message",
         "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
@@ -83,6 +83,7 @@ class Gate:
         self.failures = 0
         self.failed_first_at = 0.0
         self.bins = 0
+        self._binned_by = Ending.TRANSIENT
         self.bin_started = 0.0
         self.bin_ends = 0.0  # for display: the next call comes earlier
         self.probes_failed = 0
@@ -170,7 +171,7 @@ class Gate:
             self._forgive_at = now + FORGIVEN_S
         since = self._overload_since
         if since is not None and now - since >= self._settings.binned_wait_s:
-            self._bin(now)
+            self._bin(Ending.OVERLOAD, now)
             return
         most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * _doubled(self._same_times))
         wait = self._rng.uniform(BACKOFF_MIN_S, most) if asked is None else asked
@@ -188,12 +189,13 @@ class Gate:
             self.failures >= self._settings.failure_threshold
             and now - self.failed_first_at >= 2.0 * rtt_s
         ):
-            self._bin(now)
+            self._bin(Ending.TRANSIENT, now)
         elif asked is not None:
             self._hold(Reason.BACKOFF, now + asked)
 
-    def _bin(self, now: float) -> None:
+    def _bin(self, by: Ending, now: float) -> None:
         self.epoch += 1
+        self._binned_by = by
         self.reason = Reason.BINNED
         self.bin_started = now
         self.probes_failed = 0
@@ -237,7 +239,7 @@ class Gate:
 
     def _is_refused_probe(self, ending: Ending) -> bool:
         if ending is Ending.OVERLOAD:
-            return self._overload_since is not None and self.reason is Reason.BINNED
+            return self.reason is Reason.BINNED and self._binned_by is Ending.OVERLOAD
         return ending in (Ending.TRANSIENT, Ending.PROTOCOL)
 
     def _count_same(self, ending: Ending, now: float) -> None:

@@ -310,7 +310,7 @@ def test_the_bin_that_is_shown_grows_and_starts_again_when_a_probe_fails_after_i
     assert gate.bin_started == 100.0, "the bin is as old as its first failure"
 
 
-@pytest.mark.parametrize("ending", [*ANSWERS, Ending.RATE])
+@pytest.mark.parametrize("ending", [*ANSWERS, Ending.RATE, Ending.OVERLOAD])
 def test_a_probe_that_is_answered_ends_the_bin(ending: Ending) -> None:
     driver = Driver()
     driver.bin(100.0)
