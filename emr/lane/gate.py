@@ -63,8 +63,8 @@ class Gate:
 
     __slots__ = (
         "_binned_by", "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times",
-        "_settings", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures", "message",
-        "probes_failed", "ramping", "reason", "status", "until",
+        "_settings", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures",
+        "message", "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
@@ -156,8 +156,9 @@ class Gate:
             self.reason = Reason.RAMP
             self.ramping = True
             self._latched = 0
-            self.until = 0.0
             self._forgive_at = now + FORGIVEN_S
+            if self.until > now:  # a Retry-After came while the probe was out
+                self.reason = Reason.BACKOFF
 
     def _rate(self, now: float, asked: float | None, interval_s: float) -> None:
         own = min(RATE_WAIT_MAX_S, interval_s * _doubled(self._same_times))
@@ -171,7 +172,7 @@ class Gate:
             self._forgive_at = now + FORGIVEN_S
         since = self._overload_since
         if since is not None and now - since >= self._settings.binned_wait_s:
-            self._bin(Ending.OVERLOAD, now)
+            self._bin(Ending.OVERLOAD, now, asked)
             return
         most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * _doubled(self._same_times))
         wait = self._rng.uniform(BACKOFF_MIN_S, most) if asked is None else asked
@@ -189,18 +190,18 @@ class Gate:
             self.failures >= self._settings.failure_threshold
             and now - self.failed_first_at >= 2.0 * rtt_s
         ):
-            self._bin(Ending.TRANSIENT, now)
+            self._bin(Ending.TRANSIENT, now, asked)
         elif asked is not None:
             self._hold(Reason.BACKOFF, now + asked)
 
-    def _bin(self, by: Ending, now: float) -> None:
+    def _bin(self, by: Ending, now: float, asked: float | None) -> None:
         self.epoch += 1
         self._binned_by = by
         self.reason = Reason.BINNED
         self.bin_started = now
         self.probes_failed = 0
         self.bin_ends = now + self._bin_s()
-        self.until = now + PROBE_FIRST_S
+        self.until = max(self.until, now + PROBE_FIRST_S, now + (asked or 0.0))
         self.ramping = False
         self._forgive_at = now + FORGIVEN_S
 
@@ -213,12 +214,12 @@ class Gate:
 
     def _probe_failed(self, now: float, asked: float | None) -> None:
         if self.reason in LATCHES:
-            self.until = now + self._latch_s()
+            self.until = max(self.until, now + self._latch_s())
             return
         self.failures += 1
         self.probes_failed += 1
         wait = min(PROBE_MAX_S, PROBE_FIRST_S * _doubled(self.probes_failed))
-        self.until = now + (wait if asked is None else max(asked, wait))
+        self.until = max(self.until, now + wait, now + (asked or 0.0))
         self._forgive_at = now + FORGIVEN_S
         if now >= self.bin_ends:
             self.bin_ends = now + self._bin_s()

@@ -367,6 +367,45 @@ def test_replies_to_calls_sent_before_the_bin_leave_it_alone() -> None:
     assert (gate.reason, gate.until) == (Reason.BINNED, pytest.approx(109.2))
 
 
+@pytest.mark.parametrize("ending", [Ending.TRANSIENT, Ending.OVERLOAD])
+def test_the_call_that_makes_the_bin_is_obeyed_too(ending: Ending) -> None:
+    driver = Driver()
+    for now in (100.0, 105.0, 110.0, 113.0):
+        driver.end(ending, now)
+    gate = driver.end(ending, 115.0, 9.0)
+    assert (gate.reason, gate.until) == (Reason.BINNED, pytest.approx(124.0))
+
+
+def test_a_bin_does_not_shorten_what_the_provider_asked_for() -> None:
+    driver = Driver()
+    for number in range(4):
+        driver.end(Ending.TRANSIENT, 100.0 + number)
+    driver.end(Ending.RATE, 103.0, 60.0, epoch=0)
+    gate = driver.end(Ending.TRANSIENT, 104.0)
+    assert (gate.reason, gate.until) == (Reason.BINNED, pytest.approx(163.0))
+
+
+@pytest.mark.parametrize("ending", [Ending.TRANSIENT, Ending.PROTOCOL, Ending.OK])
+def test_nor_does_a_probe_that_was_out_when_it_asked(ending: Ending) -> None:
+    driver = Driver()
+    before = driver.gate.epoch
+    driver.bin(100.0)
+    driver.end(Ending.RATE, 101.0, 30.0, epoch=before)
+    gate = driver.end(ending, 102.0)
+    assert (gate.until, gate.ramping) == (pytest.approx(131.0), ending is Ending.OK)
+    if gate.ramping:
+        gate.refresh(130.9)
+        assert gate.reason is Reason.BACKOFF
+        gate.refresh(131.0)
+        assert gate.reason is Reason.RAMP
+
+
+def test_nor_does_the_failed_probe_itself() -> None:
+    driver = Driver()
+    driver.bin(100.0)
+    assert driver.end(Ending.TRANSIENT, 100.5, 20.0).until == pytest.approx(120.5)
+
+
 # RAMP
 
 
