@@ -406,6 +406,18 @@ def test_nor_does_the_failed_probe_itself() -> None:
     assert driver.end(Ending.TRANSIENT, 100.5, 20.0).until == pytest.approx(120.5)
 
 
+def test_a_success_of_an_earlier_epoch_breaks_the_rows_that_lead_to_a_bin() -> None:
+    driver = Driver()
+    before = driver.gate.epoch
+    driver.end(Ending.OVERLOAD, 100.0)
+    driver.end(Ending.OK, 107.0, epoch=before)
+    assert driver.end(Ending.OVERLOAD, 115.0).reason is Reason.BACKOFF
+    for number in range(4):
+        driver.end(Ending.TRANSIENT, 120.0 + number)
+    driver.end(Ending.OK, 124.0, epoch=before)
+    assert driver.end(Ending.TRANSIENT, 125.0).failures == 1
+
+
 # RAMP
 
 
