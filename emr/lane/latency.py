@@ -1,8 +1,9 @@
 """What is known of an account's calls in time: T of a call by its size, RTT, and the slow tail.
 
-T is a line, a + b·tokens, fitted by recursive least squares with forgetting (the two-parameter
-Kalman form; forgetting 0.98 keeps about the last fifty calls), b never below zero. RTT is an EWMA
-of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two of
+T is a line, a + b·tokens, fitted by recursive least squares in its two-parameter Kalman form, b
+never below zero. What is old is forgotten by letting a and b drift a little with each call. Refused:
+a forgetting factor; when all calls are of one size it lets what they do not tell (a against b) grow
+without bound, and after some hundred of them the fit is noise. RTT is an EWMA of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two of
 tokens: calls of one size are compared with calls of that size only.
 """
 
@@ -14,7 +15,9 @@ from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Batch
 
 FIRST_GUESS_S = 0.25  # before the first reply: a hosted call of one text takes 0.1 to 0.3 s
-FORGETTING = 0.98
+# the drift a call, in variances of a measurement: a follows about the last fifty calls (gain 0.02);
+# b at a thousand tokens likewise
+DRIFT_A, DRIFT_B = 4e-4, 4e-10
 RTT_WEIGHT = 0.3
 SAMPLES = 200  # a size class's tail: enough for a 99th percentile
 ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
@@ -49,17 +52,12 @@ class Latency:
     def _fit(self, x: float, y: float) -> None:
         p00, p01, p11 = self._p
         g0, g1 = p00 + p01 * x, p01 + p11 * x
-        scale = FORGETTING + g0 + x * g1
+        scale = 1.0 + g0 + x * g1
         k0, k1 = g0 / scale, g1 / scale
         error = y - (self._a + self._b * x)
         self._a = max(0.0, self._a + k0 * error)
         self._b = max(0.0, self._b + k1 * error)
-        # bounded, or forgetting without new information would let it grow for ever
-        self._p = (
-            min(1e3, (p00 - k0 * g0) / FORGETTING),
-            (p01 - k0 * g1) / FORGETTING,
-            min(1e-3, (p11 - k1 * g1) / FORGETTING),
-        )
+        self._p = (p00 - k0 * g0 + DRIFT_A, p01 - k0 * g1, p11 - k1 * g1 + DRIFT_B)
 
     def estimate_s(self, tokens: int) -> float:
         """T: how long a call of so many tokens will take."""
