@@ -9,6 +9,7 @@ tokens: calls of one size are compared with calls of that size only.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from emr.lane.settings import LaneSettings
@@ -74,14 +75,28 @@ class Latency:
         """How long this call may take to its first byte.
 
         While a retry is left, at most half of the longest deadline in the batch, so that a hang is
-        noticed in time for another try, but never under the tail of such calls.
+        noticed in time for another try, but never under the tail of such calls; where that is not
+        known, not under the floor: callers in a hurry must not make a provider look broken.
         """
         ceiling = settings.call_timeout_s
+        floor = min(FIRST_BYTE_FLOOR_S, ceiling)
         tail = self.tail_s(batch.tokens)
-        allowed = ceiling
-        if tail is not None:
-            allowed = max(min(FIRST_BYTE_FLOOR_S, ceiling), min(ceiling, TAIL_FACTOR * tail))
+        usual = self._by_other_sizes(batch.tokens) if tail is None else TAIL_FACTOR * tail
+        allowed = max(floor, min(ceiling, usual))
         if any(t.tries < settings.max_retries for t in batch.tickets):
             left = max(t.request.deadline for t in batch.tickets) - now
-            allowed = min(allowed, max(left / 2.0, tail or 0.0))
-        return min(max(allowed, 0.001), ceiling)
+            allowed = min(allowed, max(left / 2.0, floor if tail is None else tail))
+        return min(allowed, ceiling)
+
+    def _by_other_sizes(self, tokens: int) -> float:
+        """A bound on calls of an unknown size: time grows at most in proportion to the tokens.
+
+        Without it the large calls that gather during a hang, which are of a size never seen, would
+        each hang for half a minute. Infinite when no size is known.
+        """
+        bounds = [
+            tail * max(1.0, tokens / 2.0 ** (size - 1))
+            for size in self._tails
+            if (tail := self.tail_s(1 << size >> 1)) is not None
+        ]
+        return min(bounds, default=math.inf)

@@ -8,6 +8,10 @@ from random import Random
 import pytest
 
 from emr.lane.latency import ENOUGH_CALLS, FIRST_GUESS_S, Latency
+from emr.lane.settings import LaneSettings
+from tests.lane.support import batch_of, sized, ticket_of
+
+SETTINGS = LaneSettings()
 
 
 def known(tokens: int, seconds: float, calls: int = ENOUGH_CALLS) -> Latency:
@@ -100,3 +104,88 @@ def test_the_tail_leaves_out_the_slowest_hundredth_and_forgets() -> None:
     for _ in range(199):
         latency.took(10, 0.3)
     assert latency.tail_s(10) == 0.3
+
+
+# the time to the first byte
+
+
+def first_byte_s(latency: Latency, deadline_s: float, *, tokens: int = 10, tries: int = 0) -> float:
+    batch = batch_of(sized(1, tokens=tokens, deadline=100.0 + deadline_s))
+    batch.tickets[0].tries = tries
+    return latency.first_byte_s(batch, SETTINGS, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "allowed"),
+    [(0.2, 5.0), (1.25, 5.0), (1.3, 5.2), (10.0, 40.0), (14.9, 59.6), (15.1, 60.0), (50.0, 60.0)],
+)
+def test_four_times_the_tail_between_five_seconds_and_the_ceiling(
+    seconds: float, allowed: float
+) -> None:
+    assert first_byte_s(known(10, seconds), 600.0) == pytest.approx(allowed)
+
+
+def test_an_unknown_size_has_the_ceiling() -> None:
+    assert first_byte_s(Latency(), 600.0) == 60.0
+    assert first_byte_s(known(10, 0.2, ENOUGH_CALLS - 1), 600.0) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "allowed"),
+    [
+        (16, 5.0),  # 2 x 0.5 s
+        (80, 5.0),  # 10 x 0.5 s
+        (160, 10.0),
+        (800, 50.0),
+        (1600, 60.0),
+        (1, 5.0),  # a smaller call takes no longer
+    ],
+)
+def test_other_sizes_bound_an_unknown_one_in_proportion(tokens: int, allowed: float) -> None:
+    assert first_byte_s(known(8, 0.5), 600.0, tokens=tokens) == pytest.approx(allowed)
+
+
+def test_the_nearest_size_bounds_best() -> None:
+    latency = known(8, 0.5)
+    for _ in range(ENOUGH_CALLS):
+        latency.took(128, 0.7)
+    assert first_byte_s(latency, 600.0, tokens=1280) == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "tries", "allowed"),
+    [
+        (60.0, 0, 30.0),
+        (60.0, 1, 30.0),
+        (60.0, 2, 60.0),  # no retry is left
+        (12.0, 0, 6.0),
+        (1.0, 0, 5.0),  # the tail is not known, and a cold server needs seconds
+    ],
+)
+def test_half_of_the_deadline_while_a_retry_is_left(
+    deadline_s: float, tries: int, allowed: float
+) -> None:
+    assert first_byte_s(Latency(), deadline_s, tries=tries) == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize(("deadline_s", "allowed"), [(4.0, 2.0), (1.0, 0.5), (0.1, 0.2)])
+def test_but_never_under_the_tail(deadline_s: float, allowed: float) -> None:
+    assert first_byte_s(known(10, 0.2), deadline_s) == pytest.approx(allowed)
+
+
+def test_the_longest_deadline_of_the_batch_counts() -> None:
+    batch = batch_of(sized(1, deadline=110.0), sized(1, deadline=140.0))
+    assert Latency().first_byte_s(batch, SETTINGS, 100.0) == pytest.approx(20.0)
+
+
+def test_one_ticket_with_a_retry_left_is_enough() -> None:
+    batch = batch_of(sized(1, deadline=140.0))
+    batch.tickets.append(ticket_of(sized(1, deadline=140.0)))
+    batch.tickets[0].tries = SETTINGS.max_retries
+    assert Latency().first_byte_s(batch, SETTINGS, 100.0) == pytest.approx(20.0)
+
+
+def test_the_ceiling_holds_below_five_seconds_too() -> None:
+    settings = LaneSettings(call_timeout_s=2.0)
+    batch = batch_of(sized(1, tokens=10, deadline=700.0))
+    assert known(10, 0.2).first_byte_s(batch, settings, 100.0) == 2.0
