@@ -1,10 +1,12 @@
 """What is known of an account's calls in time: T of a call by its size, RTT, and the slow tail.
 
 T is a line, a + b·tokens, fitted by recursive least squares in its two-parameter Kalman form, b
-never below zero. What is old is forgotten by letting a and b drift a little with each call. Refused:
-a forgetting factor; when all calls are of one size it lets what they do not tell (a against b) grow
-without bound, and after some hundred of them the fit is noise. RTT is an EWMA of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two of
-tokens: calls of one size are compared with calls of that size only.
+never below zero. What is old is forgotten by letting a and b drift a little with each call. RTT is
+an EWMA of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two
+of tokens: calls of one size are compared with calls of that size only.
+
+Refused: forgetting by a factor. When all calls are of one size, it lets what they do not tell (a
+against b) grow without bound; after some hundred calls the fit is noise.
 """
 
 from __future__ import annotations
