@@ -35,7 +35,7 @@ class Latency:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.rtt_s = 0.0
+        self.rtt_s = FIRST_GUESS_S
         self._a, self._b = FIRST_GUESS_S, 0.0
         self._p = (1e3, 0.0, 1e-3)  # covariance: variances of a and b, and between them
         self._tails: dict[int, deque[float]] = {}

@@ -76,6 +76,10 @@ def test_a_larger_call_never_counts_as_faster() -> None:
         assert latency.estimate_s(1000) >= latency.estimate_s(1) >= 0.0
 
 
+def test_rtt_is_guessed_too_for_without_it_a_burst_of_failures_would_bin_a_new_account() -> None:
+    assert Latency().rtt_s == FIRST_GUESS_S
+
+
 def test_rtt_is_smoothed_by_three_tenths() -> None:
     latency = Latency()
     latency.took(1, 1.0)
