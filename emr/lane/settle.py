@@ -103,15 +103,15 @@ def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: E
     if batch.texts == 1:
         _bad_text(account, batch, verdict, now, out)
         return
-    scale = account.caps.refused(batch, verdict)
     caps = account.caps
+    estimates_changed = caps.refused(batch, verdict)
     account.note(
         out, "Cap learned", texts=caps.max_texts, tokens=caps.max_tokens, bytes=caps.max_bytes
     )
     for ticket in _alive(batch.tickets):
         account.put_back(ticket, now)
-    if scale > 1.0:
-        account.weigh_again(scale)
+    if estimates_changed:
+        account.weigh_again()
 
 
 def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
