@@ -99,8 +99,8 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
 
 
 def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
-    """The call was too large: smaller ones go at once; a call of one text cannot be smaller."""
-    if batch.texts == 1:
+    """The call was too large: smaller ones go at once; one text or a whole body has none."""
+    if batch.texts == 1 or batch.lane_params.whole is not None:
         _bad_text(account, batch, verdict, now, out)
         return
     caps = account.caps

@@ -141,6 +141,13 @@ def test_one_behind_bounds_it_too_and_is_not_cut(most: int, expected: Found) -> 
     assert found(limited(waiting(5, 5), 1, most_texts=most)) == expected
 
 
+def test_a_request_passed_on_whole_is_neither_cut_nor_joined() -> None:
+    params = Params("m", whole=b"{}")
+    lane = lane_of(*[ticket_of(request_of(*[b"x"] * 9, params=params), n) for n in range(2)])
+    assert found(lane, texts=4, tokens=4, size=1) == (1, 0, True)
+    assert lane.bytes == 2 * len(b"{}"), "its body is what waits"
+
+
 def test_a_call_that_one_bounds_takes_no_more_behind_it() -> None:
     assert found(limited(waiting(5, 2, 9), 1, most_texts=7)) == (2, 0, True)
 

@@ -92,7 +92,7 @@ def test_a_wrong_count_that_was_not_checked_is_a_bug() -> None:
             give(batch_of(request_of(b"a", b"b")), reply_of(count), 0.1)
 
 
-@pytest.mark.parametrize("texts", [[b"a"], [b"a", b"b"]])
+@pytest.mark.parametrize("texts", [[], [b"a"], [b"a", b"b"]])
 def test_a_request_passed_on_whole_takes_the_body(texts: list[bytes]) -> None:
     request = request_of(*texts, params=Params("m", whole=b"{}"))
     reply = Reply([], 0, 12, "m", b'{"data":[]}')
