@@ -44,8 +44,9 @@ def settle(
     elif ending is Ending.BAD_REQUEST:
         _refuse_all(account, batch, verdict, out)
     elif ending in LATCHING:
+        said = words.Said(verdict, batch)
         for ticket in batch.tickets:
-            out.refuse(ticket.request, patience.latched(account.gate, account.spec.provider))
+            _give_up(account, said, ticket.request, verdict, out)
     elif ending in WAITS:
         _wait_again(account, batch.tickets, verdict, now, out)
     else:
@@ -122,7 +123,7 @@ def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out:
             ticket.alone = True
             account.put_back(ticket, now)
         return
-    said = words.own_words(verdict, batch, guilty)
+    said = words.Said(verdict, batch).to(guilty)
     if place is not None and verdict.index is not None:
         said = words.own_index(said, verdict.index, place)
     param = None if place is None else f"input[{place}]"
@@ -147,9 +148,10 @@ def _guilty(batch: Batch, verdict: Verdict) -> tuple[Request | None, int | None]
 
 def _refuse_all(account: Account, batch: Batch, verdict: Verdict, out: Effects) -> None:
     """The parameters are at fault, and all texts of a lane have the same."""
+    said = words.Said(verdict, batch)
     for ticket in batch.tickets:
-        said = words.own_words(verdict, batch, ticket.request)
-        out.refuse(ticket.request, words.bad_text(account.spec.provider, verdict, said, None))
+        told = words.bad_text(account.spec.provider, verdict, said.to(ticket.request), None)
+        out.refuse(ticket.request, told)
 
 
 def _wait_again(
@@ -175,11 +177,12 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
         account.look_at_patience()
         return
     again: list[Ticket] = []
+    said = words.Said(verdict, batch)
     for ticket in _alive(batch.tickets):
         _failed(ticket.request, verdict, now)
         ticket.tries += 1
         if ticket.tries > account.settings.max_retries:
-            _give_up(account, batch, ticket.request, verdict, out)
+            _give_up(account, said, ticket.request, verdict, out)
             continue
         if ticket.tries > 1 and batch.texts > account.caps.largest_success(now):
             ticket.most_texts = max(1, batch.texts // 2)
@@ -190,7 +193,7 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
     paid = account.credits.take(now)
     for ticket in again:
         if not paid and not ticket.request.bulk:
-            _give_up(account, batch, ticket.request, verdict, out)
+            _give_up(account, said, ticket.request, verdict, out)
     again = [t for t in again if not t.request.ended]
     if paid:
         for ticket in again:
@@ -207,10 +210,9 @@ def _failed(request: Request, verdict: Verdict, now: float) -> None:
 
 
 def _give_up(
-    account: Account, batch: Batch, request: Request, verdict: Verdict, out: Effects
+    account: Account, said: words.Said, request: Request, verdict: Verdict, out: Effects
 ) -> None:
-    said = words.own_words(verdict, batch, request)
-    out.refuse(request, words.failed(account.spec.provider, verdict, said))
+    out.refuse(request, words.failed(account.spec.provider, verdict, said.to(request)))
 
 
 def _alive(tickets: Iterable[Ticket]) -> list[Ticket]:
