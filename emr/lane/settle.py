@@ -8,11 +8,12 @@ of the call.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emr.lane import patience, words
 from emr.lane.effects import Effects
-from emr.lane.gate import TRIED_AGAIN, Reason
+from emr.lane.gate import LATCHES, TRIED_AGAIN, Reason
 from emr.lane.retry import backoff_s
 from emr.lane.split import give
 from emr.lane.ticket import Batch, Request, Ticket
@@ -51,6 +52,8 @@ def settle(
         _wait_again(account, batch.tickets, verdict, now, out)
     else:
         _try_again(account, batch, verdict, now, out)
+    if account.gate.reason in LATCHES and now < account.gate.until:
+        patience.shed(account, now, out)  # what was put back, or waited for this try
 
 
 def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
@@ -60,6 +63,8 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     if ending is Ending.TRANSIENT and batch.short:
         return  # cut off earlier than such calls need: it says nothing about the provider
     before, binned_before = gate.epoch, gate.reason
+    if ending in LATCHING:  # everyone will be told its words
+        verdict = replace(verdict, message=words.Said(verdict, batch).to_all())
     gate.settle(verdict, batch.epoch, now, account.latency.rtt_s, account.pace.interval_s)
     changed = gate.epoch != before
     if changed:
