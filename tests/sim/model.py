@@ -181,6 +181,14 @@ class Script:
     def __init__(self, *ends: Verdict | Trouble | End | None) -> None:
         self._ends = list(ends)
 
+    def then(self, *ends: Verdict | Trouble | End | None) -> None:
+        """Ends for the calls after those."""
+        self._ends.extend(ends)
+
+    def forget(self) -> None:
+        """Let all calls through from now on."""
+        self._ends.clear()
+
     def __call__(self, world: World, seen: Seen) -> End | None:
         """The end of the call whose turn it is."""
         end = self._ends.pop(0) if self._ends else None
