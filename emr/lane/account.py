@@ -118,6 +118,7 @@ class Account:
     def put_back(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait again, at its tag's place; its hold starts anew."""
         ticket.held_at = ticket.waited_from = now
+        ticket.weigh_again()
         self._lane_for(ticket.request).put(ticket)
 
     def release(self, ticket: Ticket) -> None:
@@ -151,10 +152,12 @@ class Account:
         """Requests lost patience sooner than was known: a call of theirs failed, or a bin began."""
         self.patience_ends = -math.inf
 
-    def weigh_again(self, scale: float) -> None:
-        """The provider counts `scale` times the tokens that were estimated."""
-        for request in {ticket.request for ticket in self.waiting()}:
-            request.tokens = [math.ceil(tokens * scale) for tokens in request.tokens]
+    def weigh_again(self) -> None:
+        """The estimates changed: what waits is weighed by them; what flies, when it comes back."""
+        flying = {ticket.request for batch in self.flying for ticket in batch.tickets}
+        for request in flying | {ticket.request for ticket in self.waiting()}:
+            ids = request.params.token_ids
+            request.tokens = self.caps.weigh(request.texts, token_ids=ids)
         for lane in self.lanes.values():
             lane.weigh_again()
         for ticket in self.aside():

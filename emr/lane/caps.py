@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from emr.lane.settings import AccountSpec
-from emr.lane.ticket import Batch
+from emr.lane.ticket import Batch, Ticket
 from emr.lane.verdict import Ending, Verdict
 
 USED = 0.9
@@ -43,8 +43,8 @@ class Caps:
         return [int((len(text) - 2) * ratio) + 1 for text in texts]
 
     def succeeded(self, batch: Batch, billed: int | None, now: float) -> None:
-        """The provider took the batch and counted so many tokens for it (None: it does not say)."""
-        if billed is not None and batch.bytes and not batch.lane_params.token_ids:
+        """The provider took the batch and counted so many tokens for it (None or 0: not told)."""
+        if billed and batch.bytes and not batch.lane_params.token_ids:
             seen = min(1.0, billed / batch.bytes)
             self.tokens_a_byte += RATIO_WEIGHT * (seen - self.tokens_a_byte)
         self.most_tokens = max(self.most_tokens, batch.tokens)
@@ -59,26 +59,42 @@ class Caps:
             self._largest.popleft()
         return self._largest[0][1] if self._largest else 0
 
-    def refused(self, batch: Batch, verdict: Verdict) -> float:
+    def refused(self, batch: Batch, verdict: Verdict) -> bool:
         """The provider refused the size of the batch: the next ones are smaller.
 
-        Returns by how much the estimates were too low (1.0: not known to be), for what waits
-        was weighed with the old ratio.
+        True: the estimates were too low, and what waits must be weighed again. Several calls that
+        were out together may be refused for one reason: each is judged by the present estimates,
+        so that they are corrected once. After it the same batch is over a cap, whatever the error
+        says: so size errors come to an end.
         """
         named = verdict.cap
-        if verdict.ending is Ending.SIZE_ITEMS:
-            below = batch.texts // 2 if named is None else min(named, batch.texts - 1)
-            self.max_texts = max(1, min(self.max_texts, below))
-            return 1.0
-        if verdict.ending is Ending.SIZE_BYTES:
+        if verdict.ending is Ending.SIZE_TOKENS:
+            return self._too_many_tokens(batch, named, verdict.got)
+        if verdict.ending is Ending.SIZE_BYTES and batch.bytes > LEAST_BYTES:
             self.max_bytes = max(LEAST_BYTES, min(self.max_bytes, batch.bytes // 2))
-            return 1.0
-        scale = 1.0
-        if verdict.got and batch.tokens:
-            scale = max(1.0, verdict.got / batch.tokens)
-            self.tokens_a_byte = min(1.0, self.tokens_a_byte * scale)
-        below = int(batch.tokens * scale) - 1 if named else batch.tokens // 2
-        if named is not None:
-            below = min(below, int(named * USED))
+            return False
+        if verdict.ending is Ending.SIZE_BYTES or named is None:
+            below = batch.texts // 2
+        else:
+            below = min(named, batch.texts - 1)
+        self.max_texts = max(1, min(self.max_texts, below))
+        return False
+
+    def _too_many_tokens(self, batch: Batch, named: int | None, got: int | None) -> bool:
+        before = weight = self._weight(batch)
+        counted = got or (named or 0) + 1
+        if counted > weight and not batch.lane_params.token_ids:
+            self.tokens_a_byte = min(1.0, self.tokens_a_byte * counted / weight)
+            weight = self._weight(batch)
+        below = min(int(named * USED), weight - 1) if named else weight // 2
         self.max_tokens = max(1, min(self.max_tokens, below))
-        return scale
+        return weight > before
+
+    def _weight(self, batch: Batch) -> int:
+        ids = batch.lane_params.token_ids
+        return sum([sum(self.weigh(_texts(ticket), token_ids=ids)) for ticket in batch.tickets])
+
+
+def _texts(ticket: Ticket) -> list[bytes]:
+    texts = ticket.request.texts
+    return [texts[place] for place in ticket.places]

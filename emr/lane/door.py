@@ -60,7 +60,8 @@ def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
 
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
     settings = account.settings
-    size = sum([len(text) for text in request.texts])
+    whole = request.params.whole
+    size = sum([len(text) for text in request.texts]) if whole is None else len(whole)
     if sum([each.bytes for each in accounts]) + size > settings.max_queue_bytes:
         return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
     lane = account.lanes.get(request.params)

@@ -100,12 +100,14 @@ def fill(lane: Lane, room: Room) -> Filling:
     """What would go now into a call with so much room; a lane is never empty here."""
     waiting = lane.waiting
     first = waiting[0]
+    if lane.params.whole is not None:  # alone, and as it came
+        return Filling(1, 0, True, len(first.places), first.tokens, first.request.bulk)
     texts_left, tokens_left, bytes_left = room.texts, room.tokens, room.bytes
     if first.most_texts:
         texts_left = min(texts_left, first.most_texts)
     found = Filling(0, 0, False, 0, 0, False)
     for n, ticket in enumerate(waiting):
-        if n and (ticket.alone or first.alone or lane.params.whole is not None):
+        if n and (ticket.alone or first.alone):
             found.full = True
             break
         if ticket.most_texts and n:

@@ -45,6 +45,7 @@ LATCH_FIRST_S, LATCH_MAX_S = 30.0, 3600.0
 FORGIVEN_S = 60.0  # a bin is forgotten, and a ramp over, after a minute without a failure
 JITTER = 0.1  # of a wait, added after it so that no wait is ever shortened
 JITTER_MAX_S = 1.0
+DOUBLINGS_MAX = 30  # past any bound above; 2.0 ** 1024 is an OverflowError, met in half an hour
 
 
 class Reason(Enum):
@@ -80,8 +81,8 @@ class Gate:
     """The gate's whole state; `settle` is the only door for verdicts, `refresh` for time."""
 
     __slots__ = (
-        "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times", "_settings",
-        "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures",
+        "_binned_by", "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times",
+        "_settings", "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures",
         "message", "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
@@ -101,6 +102,7 @@ class Gate:
         self.failures = 0
         self.failed_first_at = 0.0
         self.bins = 0
+        self._binned_by = Ending.TRANSIENT
         self.bin_started = 0.0
         self.bin_ends = 0.0  # for display: the next call comes earlier
         self.probes_failed = 0
@@ -149,6 +151,12 @@ class Gate:
         if epoch != self.epoch:
             if asked is not None:
                 self._move_out(ending, now + asked)
+            if ending is Ending.OK:
+                # the gate stays, but a row that a success broke is none: a server that serves two
+                # calls at a time refuses the third at once, and answers the two in a later epoch
+                self._overload_since = None
+                if self.reason is not Reason.BINNED:
+                    self.failures = 0
             return
         self._count_same(ending, now)
         if ending in (Ending.AUTH, Ending.QUOTA):
@@ -174,11 +182,12 @@ class Gate:
             self.reason = Reason.RAMP
             self.ramping = True
             self._latched = 0
-            self.until = 0.0
             self._forgive_at = now + FORGIVEN_S
+            if self.until > now:  # a Retry-After came while the probe was out
+                self.reason = Reason.BACKOFF
 
     def _rate(self, now: float, asked: float | None, interval_s: float) -> None:
-        own = min(RATE_WAIT_MAX_S, interval_s * 2.0**self._same_times)
+        own = min(RATE_WAIT_MAX_S, interval_s * _doubled(self._same_times))
         wait = own if asked is None else asked
         if self._same_times > 0:
             wait = max(wait, own)
@@ -189,9 +198,9 @@ class Gate:
             self._forgive_at = now + FORGIVEN_S
         since = self._overload_since
         if since is not None and now - since >= self._settings.binned_wait_s:
-            self._bin(now)
+            self._bin(Ending.OVERLOAD, now, asked)
             return
-        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0**self._same_times)
+        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * _doubled(self._same_times))
         wait = self._rng.uniform(BACKOFF_MIN_S, most) if asked is None else asked
         self._hold(Reason.BACKOFF, now + wait)
 
@@ -207,29 +216,31 @@ class Gate:
             self.failures >= self._settings.failure_threshold
             and now - self.failed_first_at >= 2.0 * rtt_s
         ):
-            self._bin(now)
+            self._bin(Ending.TRANSIENT, now, asked)
         elif asked is not None:
             self._hold(Reason.BACKOFF, now + asked)
 
-    def _bin(self, now: float) -> None:
+    def _bin(self, by: Ending, now: float, asked: float | None) -> None:
         self.epoch += 1
+        self._binned_by = by
         self.reason = Reason.BINNED
         self.bin_started = now
         self.probes_failed = 0
         self.bin_ends = now + self._bin_s()
-        self.until = now + self._probe_wait(now)
+        self.until = max(self.until, now + self._probe_wait(now), now + (asked or 0.0))
         self.ramping = False
         self._forgive_at = now + FORGIVEN_S
 
     def _bin_s(self) -> float:
         s = self._settings
-        length = min(s.sinbin_max_s, s.sinbin_initial_s * s.sinbin_multiplier**self.bins)
+        grown = s.sinbin_multiplier ** min(self.bins, DOUBLINGS_MAX)
+        length = min(s.sinbin_max_s, s.sinbin_initial_s * grown)
         self.bins += 1
         return length
 
     def _probe_failed(self, now: float, asked: float | None) -> None:
         if self.reason in LATCHES:
-            self.until = now + self._latch_s()
+            self.until = max(self.until, now + self._latch_s())
             return
         self.failures += 1
         self.probes_failed += 1
@@ -237,13 +248,13 @@ class Gate:
         if now >= self.bin_ends:
             self.bin_ends = now + self._bin_s()
         wait = self._probe_wait(now)
-        self.until = now + (wait if asked is None else max(asked, wait))
+        self.until = max(self.until, now + wait, now + (asked or 0.0))
 
     def _probe_wait(self, now: float) -> float:
         """Until the next probe: alone soon, with a healthy twin at its leisure."""
         if self._twin:
             return min(self.bin_ends - now, self._settings.probe_interval_s)
-        return min(PROBE_MAX_S, PROBE_FIRST_S * 2.0**self.probes_failed)
+        return min(PROBE_MAX_S, PROBE_FIRST_S * _doubled(self.probes_failed))
 
     def left_alone(self, now: float) -> None:
         """No twin is healthy any more: tried again as often as a provider alone is."""
@@ -262,13 +273,13 @@ class Gate:
         self.ramping = False
 
     def _latch_s(self) -> float:
-        return min(LATCH_MAX_S, LATCH_FIRST_S * 2.0 ** (self._latched - 1))
+        return min(LATCH_MAX_S, LATCH_FIRST_S * _doubled(self._latched - 1))
 
     # helpers
 
     def _is_refused_probe(self, ending: Ending) -> bool:
         if ending is Ending.OVERLOAD:
-            return self._overload_since is not None and self.reason is Reason.BINNED
+            return self.reason is Reason.BINNED and self._binned_by is Ending.OVERLOAD
         return ending in (Ending.TRANSIENT, Ending.PROTOCOL)
 
     def _count_same(self, ending: Ending, now: float) -> None:
@@ -308,3 +319,7 @@ class Gate:
 
     def _jitter(self, wait: float) -> float:
         return self._rng.uniform(0.0, min(JITTER_MAX_S, JITTER * wait))
+
+
+def _doubled(times: int) -> float:
+    return 2.0 ** min(times, DOUBLINGS_MAX)

@@ -1,20 +1,26 @@
 """What is known of an account's calls in time: T of a call by its size, RTT, and the slow tail.
 
-T is a line, a + b·tokens, fitted by recursive least squares with forgetting (the two-parameter
-Kalman form; forgetting 0.98 keeps about the last fifty calls), b never below zero. RTT is an EWMA
-of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two of
-tokens: calls of one size are compared with calls of that size only.
+T is a line, a + b·tokens, fitted by recursive least squares in its two-parameter Kalman form, b
+never below zero. What is old is forgotten by letting a and b drift a little with each call. RTT is
+an EWMA of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two
+of tokens: calls of one size are compared with calls of that size only.
+
+Refused: forgetting by a factor. When all calls are of one size, it lets what they do not tell (a
+against b) grow without bound; after some hundred calls the fit is noise.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Batch
 
 FIRST_GUESS_S = 0.25  # before the first reply: a hosted call of one text takes 0.1 to 0.3 s
-FORGETTING = 0.98
+# the drift a call, in variances of a measurement: a follows about the last fifty calls (gain 0.02);
+# b at a thousand tokens likewise
+DRIFT_A, DRIFT_B = 4e-4, 4e-10
 RTT_WEIGHT = 0.3
 SAMPLES = 200  # a size class's tail: enough for a 99th percentile
 ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
@@ -29,7 +35,7 @@ class Latency:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.rtt_s = 0.0
+        self.rtt_s = FIRST_GUESS_S
         self._a, self._b = FIRST_GUESS_S, 0.0
         self._p = (1e3, 0.0, 1e-3)  # covariance: variances of a and b, and between them
         self._tails: dict[int, deque[float]] = {}
@@ -49,17 +55,12 @@ class Latency:
     def _fit(self, x: float, y: float) -> None:
         p00, p01, p11 = self._p
         g0, g1 = p00 + p01 * x, p01 + p11 * x
-        scale = FORGETTING + g0 + x * g1
+        scale = 1.0 + g0 + x * g1
         k0, k1 = g0 / scale, g1 / scale
         error = y - (self._a + self._b * x)
         self._a = max(0.0, self._a + k0 * error)
         self._b = max(0.0, self._b + k1 * error)
-        # bounded, or forgetting without new information would let it grow for ever
-        self._p = (
-            min(1e3, (p00 - k0 * g0) / FORGETTING),
-            (p01 - k0 * g1) / FORGETTING,
-            min(1e-3, (p11 - k1 * g1) / FORGETTING),
-        )
+        self._p = (p00 - k0 * g0 + DRIFT_A, p01 - k0 * g1, p11 - k1 * g1 + DRIFT_B)
 
     def estimate_s(self, tokens: int) -> float:
         """T: how long a call of so many tokens will take."""
@@ -76,14 +77,28 @@ class Latency:
         """How long this call may take to its first byte.
 
         While a retry is left, at most half of the longest deadline in the batch, so that a hang is
-        noticed in time for another try, but never under the tail of such calls.
+        noticed in time for another try, but never under the tail of such calls; where that is not
+        known, not under the floor: callers in a hurry must not make a provider look broken.
         """
         ceiling = settings.call_timeout_s
+        floor = min(FIRST_BYTE_FLOOR_S, ceiling)
         tail = self.tail_s(batch.tokens)
-        allowed = ceiling
-        if tail is not None:
-            allowed = max(min(FIRST_BYTE_FLOOR_S, ceiling), min(ceiling, TAIL_FACTOR * tail))
+        usual = self._by_other_sizes(batch.tokens) if tail is None else TAIL_FACTOR * tail
+        allowed = max(floor, min(ceiling, usual))
         if any(t.tries < settings.max_retries for t in batch.tickets):
             left = max(t.request.deadline for t in batch.tickets) - now
-            allowed = min(allowed, max(left / 2.0, tail or 0.0))
-        return min(max(allowed, 0.001), ceiling)
+            allowed = min(allowed, max(left / 2.0, floor if tail is None else tail))
+        return min(allowed, ceiling)
+
+    def _by_other_sizes(self, tokens: int) -> float:
+        """A bound on calls of an unknown size: time grows at most in proportion to the tokens.
+
+        Without it the large calls that gather during a hang, which are of a size never seen, would
+        each hang for half a minute. Infinite when no size is known.
+        """
+        bounds = [
+            tail * max(1.0, tokens / 2.0 ** (size - 1))
+            for size in self._tails
+            if (tail := self.tail_s(1 << size >> 1)) is not None
+        ]
+        return min(bounds, default=math.inf)

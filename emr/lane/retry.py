@@ -26,6 +26,7 @@ PER_SECOND = 1.0
 RESERVE = 10.0  # at the start, and what is left when there is no traffic
 WINDOW_S = 10.0
 BACKOFF_FIRST_S = 0.5
+ROUNDING = 1e-6  # of a credit: seconds of a clock that was up for years, added up and taken apart
 
 
 class Credits:
@@ -47,9 +48,9 @@ class Credits:
     def take(self, now: float) -> bool:
         """Pay for one call to be made again; False when there is no credit."""
         self._accrue(now)
-        if self._balance < 1.0:
+        if self._balance < 1.0 - ROUNDING:
             return False
-        self._balance -= 1.0
+        self._balance = max(0.0, self._balance - 1.0)
         return True
 
     def next_at(self, now: float) -> float:

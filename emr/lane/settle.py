@@ -8,11 +8,12 @@ of the call.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emr.lane import family, patience, words
 from emr.lane.effects import Effects
-from emr.lane.gate import TRIED_AGAIN, Known, Reason
+from emr.lane.gate import LATCHES, TRIED_AGAIN, Known, Reason
 from emr.lane.poison import Part, Trial
 from emr.lane.retry import backoff_s
 from emr.lane.slots import OVERLOADED, SLOW, TIMED_OUT
@@ -52,11 +53,11 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     elif ending is Ending.BAD_REQUEST:
         _refuse_all(account, batch, verdict, out)
     elif ending in LATCHING:
+        said = words.Said(verdict, batch)
         for ticket in _alive(batch.tickets):
             target = family.better(account, ticket, now)
             if target is None:
-                told = patience.latched(account.gate, account.spec.provider)
-                out.refuse(ticket.request, told)
+                _give_up(account, said, ticket.request, verdict, out)
             else:
                 family.take_over(target, ticket, now)
     elif ending in WAITS:
@@ -65,6 +66,8 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
         _try_group_again(account, batch, verdict, now, out)
     else:
         _try_again(account, batch, verdict, now, out)
+    if account.gate.reason in LATCHES and now < account.gate.until:
+        patience.shed(account, now, out)  # what was put back, or waited for this try
 
 
 def _move_pace(account: Account, batch: Batch, outcome: Outcome, now: float) -> None:
@@ -94,6 +97,8 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     elif verdict.timed_out:
         slots.cut(TIMED_OUT, batch.number, account.calls, now)
     before, binned_before = gate.epoch, gate.reason
+    if ending in LATCHING:  # everyone will be told its words
+        verdict = replace(verdict, message=words.Said(verdict, batch).to_all())
     twin = family.has_healthy_twin(account)
     known = Known(account.latency.rtt_s, account.pace.interval_s, twin)
     gate.settle(verdict, batch.epoch, now, known)
@@ -148,19 +153,19 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
 
 
 def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
-    """The call was too large: smaller ones go at once; a call of one text cannot be smaller."""
-    if batch.texts == 1:
+    """The call was too large: smaller ones go at once; one text or a whole body has none."""
+    if batch.texts == 1 or batch.lane_params.whole is not None:
         _bad_text(account, batch, verdict, now, out)
         return
-    scale = account.caps.refused(batch, verdict)
     caps = account.caps
+    estimates_changed = caps.refused(batch, verdict)
     account.note(
         out, "Cap learned", texts=caps.max_texts, tokens=caps.max_tokens, bytes=caps.max_bytes
     )
     for ticket in _alive(batch.tickets):
         account.put_back(ticket, now)
-    if scale > 1.0:
-        account.weigh_again(scale)
+    if estimates_changed:
+        account.weigh_again()
 
 
 def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
@@ -170,7 +175,7 @@ def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out:
         return
     guilty, place = _guilty(batch, verdict)
     if guilty is not None:
-        said = words.own_words(verdict, batch, guilty)
+        said = words.Said(verdict, batch).to(guilty)
         if place is not None and verdict.index is not None:
             said = words.own_index(said, verdict.index, place)
         param = None if place is None else f"input[{place}]"
@@ -230,8 +235,8 @@ def _refuse_all(account: Account, batch: Batch, verdict: Verdict, out: Effects) 
         _parameters_at_fault(account, batch, verdict, out)
         return
     for ticket in batch.tickets:
-        said = words.own_words(verdict, batch, ticket.request)
-        out.refuse(ticket.request, words.bad_text(account.spec.provider, verdict, said, None))
+        told = words.bad_text(account.spec.provider, verdict, said.to(ticket.request), None)
+        out.refuse(ticket.request, told)
 
 
 def _wait_again(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
@@ -260,11 +265,12 @@ def _try_group_again(
     account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects
 ) -> None:
     """An isolation call broke: a try for its tickets, but no credit; the gate holds it back."""
+    said = words.Said(verdict, batch)
     for ticket in _alive(batch.tickets):
         _failed(ticket.request, verdict, now)
         ticket.tries += 1
         if ticket.tries > account.settings.max_retries:
-            _give_up(account, batch, ticket.request, verdict, out)
+            _give_up(account, said, ticket.request, verdict, out)
     _send_group_again(account, batch, _alive(batch.tickets))
     account.look_at_patience()
 
@@ -279,11 +285,12 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
         account.look_at_patience()
         return
     again: list[Ticket] = []
+    said = words.Said(verdict, batch)
     for ticket in _alive(batch.tickets):
         _failed(ticket.request, verdict, now)
         ticket.tries += 1
         if ticket.tries > account.settings.max_retries:
-            _give_up(account, batch, ticket.request, verdict, out)
+            _give_up(account, said, ticket.request, verdict, out)
             continue
         if ticket.tries > 1 and batch.texts > account.caps.largest_success(now):
             ticket.most_texts = max(1, batch.texts // 2)
@@ -294,7 +301,7 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
     paid = account.credits.take(now)
     for ticket in again:
         if not paid and not ticket.request.bulk:
-            _give_up(account, batch, ticket.request, verdict, out)
+            _give_up(account, said, ticket.request, verdict, out)
     again = [t for t in again if not t.request.ended]
     if paid:
         for ticket in again:
@@ -311,10 +318,9 @@ def _failed(request: Request, verdict: Verdict, now: float) -> None:
 
 
 def _give_up(
-    account: Account, batch: Batch, request: Request, verdict: Verdict, out: Effects
+    account: Account, said: words.Said, request: Request, verdict: Verdict, out: Effects
 ) -> None:
-    said = words.own_words(verdict, batch, request)
-    out.refuse(request, words.failed(account.spec.provider, verdict, said))
+    out.refuse(request, words.failed(account.spec.provider, verdict, said.to(request)))
 
 
 def _alive(tickets: Iterable[Ticket]) -> list[Ticket]:

@@ -31,7 +31,6 @@ from emr.lane.verdict import Dimension
 
 EAGER_MIN = 2  # cheap calls where a limit is known: the one that is due, and one in its place
 EAGER_HOSTED = 4  # cheap calls of a hosted service whose limit is not known
-SHORT_S = 5.0  # a call given up sooner says nothing while the tail of such calls is not known
 HOLD_PART = 4  # a text is held back for at most a quarter of the call that it waits for
 
 first_tag = attrgetter("first_tag")
@@ -191,5 +190,5 @@ def _launch(account: Account, batch: Batch, now: float, out: Effects) -> None:
     account.flying.add(batch)
     first_byte_s = account.latency.first_byte_s(batch, account.settings, now)
     tail_s = account.latency.tail_s(batch.tokens)
-    batch.short = first_byte_s < (SHORT_S if tail_s is None else tail_s)
+    batch.short = tail_s is not None and first_byte_s < tail_s
     out.sends.append(Send(account, batch, first_byte_s, account.settings.call_timeout_s))

@@ -99,7 +99,8 @@ class Request:
         self.tokens: Sequence[int] = ()
         # how it goes
         self.vectors: list[bytes] = [b""] * len(texts)
-        self.missing = len(texts)
+        # the body of one that is passed on whole counts as one, even if it has no texts
+        self.missing = len(texts) if params.whole is None else 1
         self.left = False  # the caller went away
         self.failed_at = 0.0  # when its first call broke, 0 while none did
         self.failed_by: Verdict = OK  # the verdict of its last broken call
@@ -144,8 +145,11 @@ class Ticket:
         self.moved = False  # to another member, since its last try
         self.held_at = now  # from when the hold counts
         self.waited_from = now
-        texts = request.texts
-        self.bytes = len(texts[0]) if len(texts) == 1 else sum([len(texts[i]) for i in places])
+        texts, whole = request.texts, request.params.whole
+        if whole is not None:
+            self.bytes = len(whole)
+        else:
+            self.bytes = len(texts[0]) if len(texts) == 1 else sum([len(texts[i]) for i in places])
         self.tokens = 0
         self.weigh_again()
 

@@ -13,36 +13,67 @@ from emr.lane.refusal import Refusal
 from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Ending, Verdict
 
-PART = 8  # letters; any shared run of 2 * PART - 1 of them is found
-SHORTEST = 4  # letters of a text that could be recognised in a message
-ESCAPES = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)")
-NO_LETTERS = bytes(b for b in range(128) if not chr(b).isalnum())
+PART = 8  # bytes of letters; any shared run of 2 * PART - 1 of them is found
+SHORTEST = 4  # bytes of the letters of a text that could be recognised in a message
+NO_LETTERS = re.compile(r"[\W_]+")
+# how JSON, Python and HTML write a character, however often one was put into another
+ESCAPES = re.compile(
+    r"\\+(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|[abfnrtv]?)"
+    r"|&#x([0-9a-fA-F]{1,6});|&#([0-9]{1,7});|&(?:quot|apos|amp|lt|gt);"
+)
 
 
-def letters(text: bytes) -> bytes:
+def letters(text: str) -> bytes:
     """What is compared: letters and digits alone, so that quoting and escapes hide nothing."""
-    return ESCAPES.sub(b"", text).translate(None, NO_LETTERS)
+    if "\\" in text or "&" in text:
+        text = ESCAPES.sub(_meant, text)
+        # two escaped halves of a character become one
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return NO_LETTERS.sub("", text).encode("utf-8", "replace")
 
 
-def repeats(message: str, text: bytes) -> bool:
-    """Whether a recognisable part of the JSON text stands in `message`."""
-    words, inner = letters(message.encode("utf-8", "replace")), letters(text)
-    if len(inner) >= SHORTEST and inner in words:
+def _meant(escape: re.Match[str]) -> str:
+    *hexadecimal, decimal = escape.groups()
+    code = int(decimal) if decimal else int("".join(filter(None, hexadecimal)) or "0", 16)
+    return chr(code) if 0 < code <= 0x10FFFF else ""
+
+
+def repeats(message: bytes, text: bytes) -> bool:
+    """Whether a recognisable part of the JSON text stands in a message (its letters)."""
+    inner = letters(text.decode("utf-8", "replace"))
+    if len(inner) >= SHORTEST and inner in message:
         return True
-    return any(words[i : i + PART] in inner for i in range(0, len(words) - PART + 1, PART))
+    return any(message[i : i + PART] in inner for i in range(0, len(message) - PART + 1, PART))
 
 
-def own_words(verdict: Verdict, batch: Batch | None, request: Request) -> str:
-    """The provider's message as this request's caller may read it; empty when it may not."""
-    if not verdict.message or batch is None:
-        return verdict.message
-    for ticket in batch.tickets:
-        if ticket.request is request:
-            continue
-        texts = ticket.request.texts
-        if any(repeats(verdict.message, texts[i]) for i in ticket.places):
-            return ""
-    return verdict.message
+class Said:
+    """A provider's message about one call, and who of its callers may read it."""
+
+    __slots__ = ("_batch", "_message", "_quoted")
+
+    def __init__(self, verdict: Verdict, batch: Batch) -> None:
+        self._message = verdict.message
+        self._batch = batch
+        self._quoted: set[Request] | None = None
+
+    def to(self, request: Request) -> str:
+        """The message as this caller may read it; empty when another's text stands in it."""
+        return self._message if self._quotes() <= {request} else ""
+
+    def to_all(self) -> str:
+        """The message as it may be told to everyone; empty when anyone's text stands in it."""
+        return "" if self._quotes() else self._message
+
+    def _quotes(self) -> set[Request]:
+        """The requests of the call whose texts stand in the message; found once a call."""
+        if self._quoted is None:
+            said = letters(self._message)
+            self._quoted = {
+                ticket.request
+                for ticket in self._batch.tickets
+                if any(repeats(said, ticket.request.texts[i]) for i in ticket.places)
+            }
+        return self._quoted
 
 
 def sentence(provider: str, verdict: Verdict, words: str) -> str:

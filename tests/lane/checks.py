@@ -1,0 +1,235 @@
+"""What must hold of the core after every turn, whatever callers and providers do.
+
+The numbers are those of the invariants in the law's list. A `Watch` looks at every call that is
+sent, every reply that comes in, every answer, and at the whole state after every turn of the world.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from emr.lane.account import Account
+from emr.lane.effects import Effects, Send
+from emr.lane.gate import LATCHES, Reason
+from emr.lane.retry import Credits
+from emr.lane.ticket import Batch, Request, Ticket
+from emr.lane.verdict import Ending, Verdict
+from tests.sim.model import Provider
+from tests.sim.world import World
+
+MOST_SLOTS = 32
+DEAD_DEADLINES = 64
+WORD = re.compile(r"secret(\d+)word")
+ROUNDING_S = 1e-9
+
+
+def word(number: int) -> bytes:
+    """The word by which a text of request `number` is known again in an error."""
+    return b"secret%dword" % number
+
+
+class CountedCredits(Credits):
+    """Credits whose spending can be compared with the law."""
+
+    __slots__ = ("firsts", "since", "spent")
+
+    def __init__(self, since: float) -> None:
+        super().__init__()
+        self.since = since
+        self.firsts = self.spent = 0
+
+    def first_attempt(self, now: float) -> None:
+        self.firsts += 1
+        super().first_attempt(now)
+
+    def take(self, now: float) -> bool:
+        paid = super().take(now)
+        if paid:
+            self.spent += 1
+            most = 10.0 + 0.5 * self.firsts + (now - self.since)
+            assert self.spent <= most + 1e-3, f"I9: {self.spent} retries, {most} allowed"
+        return paid
+
+
+class WatchedProvider(Provider):
+    """A provider whose every incoming call is looked at first."""
+
+    watch: Watch
+
+    def send(self, world: World, send: Send) -> None:
+        self.watch.sent(send)
+        super().send(world, send)
+
+
+class Watch:
+    """The checks of one world, and what they remember between turns."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.requests: dict[int, Request] = {}  # by number, those that are not resolved
+        self.numbers: dict[Request, int] = {}
+        self.trace: list[tuple[object, ...]] = []
+        self._sent_in_turn: set[Account] = set()
+        self._names: dict[Account, int] = {}
+        self._lived = 0  # requests after the turn before
+        self._settle = world.roster.settle
+        world.roster.settle = self.settle  # type: ignore[method-assign]
+        world.on_step = self.turn
+
+    def account(self, account: Account) -> None:
+        """Watch an account from now on."""
+        self._names[account] = len(self._names)
+        account.credits = CountedCredits(self.world.now)
+
+    # events
+
+    def asked(self, number: int, request: Request) -> None:
+        """A request came in, and was not refused at the door."""
+        self.requests[number] = request
+        self.numbers[request] = number
+
+    def ended(self, number: int, request: Request) -> None:
+        """A request was answered; I1 and I2 are checked by the caller."""
+        self.requests.pop(number, None)
+        refusal = request.refusal
+        self.trace.append((self.world.now, "ended", number, refusal))
+        if refusal is not None:
+            words = {int(found) for found in WORD.findall(refusal.message)}
+            assert words <= {number}, f"I16: {number} was told {refusal.message}"
+
+    def left(self, number: int) -> None:
+        """The caller of a request went away."""
+        self.requests.pop(number, None)
+
+    def sent(self, send: Send) -> None:
+        """A call leaves: I3, I7, I12."""
+        account, batch, now = send.account, send.batch, self.world.now
+        self._sent_in_turn.add(account)
+        assert now >= account.gate.until, "I7: sent while the gate holds"
+        assert account.gate.reason not in LATCHES or batch.probe, "I7: behind a latch only a try"
+        texts = 0
+        for ticket in batch.tickets:
+            request = ticket.request
+            assert request.params == batch.lane_params, "I3: two lanes in one call"
+            assert not request.ended, "I12: nobody waits for it any more"
+            assert now < request.deadline, "I12: sent though it expired"
+            texts += len(ticket.places)
+            if ticket.most_texts and request.params.whole is None:
+                assert batch.texts <= ticket.most_texts
+            if ticket.alone:
+                assert batch.tickets == [ticket]
+        assert texts == batch.texts == len(batch.payload())
+        whole = batch.lane_params.whole is not None
+        assert whole or texts <= account.caps.max_texts, "I4: over a cap in texts"
+        assert whole or texts == 1 or batch.tokens <= account.caps.max_tokens, "I4: in tokens"
+        assert whole or texts == 1 or batch.bytes <= account.caps.max_bytes, "I4: in bytes"
+        assert 0.0 < send.first_byte_s <= send.whole_s
+        self.trace.append(
+            (now, "sent", self._names[account], batch.number, batch.payload(), batch.probe)
+        )
+
+    def settle(self, account: Account, batch: Batch, *end: Any) -> Effects:
+        """A reply comes in: I10."""
+        verdict = end[0] if isinstance(end[0], Verdict) else end[0].verdict
+        gate, k = account.gate, account.threshold.value
+        old = batch.epoch != gate.epoch
+        before = (gate.reason, gate.epoch, gate.until)
+        self.trace.append(
+            (self.world.now, "came", self._names[account], batch.number, verdict.ending)
+        )
+        out = self._settle(account, batch, *end)
+        if old:
+            assert gate.epoch == before[1], "I10: a reply of an earlier epoch changed the gate"
+            assert gate.until >= before[2], "I10: and moved it back"
+            if verdict.retry_after is None:
+                assert (gate.reason, gate.until) == (before[0], before[2])
+            assert account.threshold.value <= k, "I10: K doubled twice in an epoch"
+        asked = verdict.retry_after
+        waits = verdict.ending in (Ending.RATE, Ending.OVERLOAD, Ending.TRANSIENT)
+        if waits and asked is not None and asked > 0.0 and gate.reason not in LATCHES:
+            until = self.world.now + min(asked, 3600.0)
+            assert gate.until >= until - ROUNDING_S, "a Retry-After was shortened"
+        return out
+
+    # after every turn
+
+    def turn(self, world: World) -> None:
+        """I5, I8, I12, I18, I19 and where each ticket is."""
+        now = world.now
+        at = world.roster.next_deadline()
+        assert not math.isnan(at)
+        for account in world.roster.accounts:
+            self._slots(account)
+            self._sums(account)
+            self._idle_hands(account, now)
+            if account.lanes or account.resting.tickets:
+                awake = account.wake < math.inf or account.flying
+                assert awake, "I19: something waits, and nothing will wake it"
+        self._sent_in_turn.clear()
+        self._places(world)
+        live = [request for request in self.requests.values() if not request.ended]
+        assert world.roster.live == len(live) == len(self.requests), "I18"
+        for request in live:
+            assert now < request.deadline, "I12: it waits though it expired"
+        deadlines = len(world.roster._deadlines)
+        most = 2 * max(len(live), self._lived) + DEAD_DEADLINES
+        assert deadlines <= most + 1, "deadlines of the dead gather"
+        self._lived = len(live)
+
+    def _slots(self, account: Account) -> None:
+        slots, gate = account.slots, account.gate
+        assert 1 <= slots.limit <= (account.spec.max_concurrency or MOST_SLOTS), "I5"
+        if account in self._sent_in_turn:
+            assert len(account.flying) <= min(slots.limit, gate.width), "I5: too many in flight"
+        if gate.reason is Reason.BINNED:
+            probes = [batch for batch in account.flying if batch.probe]
+            assert len(probes) <= 1, "I5: one probe at a time"
+
+    def _sums(self, account: Account) -> None:
+        for params, lane in account.lanes.items():
+            waiting = lane.waiting
+            assert waiting, "an idle lane is dropped"
+            assert lane.params == params
+            assert lane.texts == sum([len(t.places) for t in waiting]), "I18"
+            assert lane.tokens == sum([t.tokens for t in waiting]), "I18"
+            assert lane.bytes == sum([t.bytes for t in waiting]), "I18"
+            assert lane.limited == sum([bool(t.alone or t.most_texts) for t in waiting]), "I18"
+            tags = [t.tag for t in waiting]
+            assert tags == sorted(tags)
+            for ticket in waiting:
+                tokens = [ticket.request.tokens[i] for i in ticket.places]
+                assert ticket.tokens == sum(tokens), "I18"
+        for ticket in account.waiting():
+            request = ticket.request
+            assert not request.ended, "what nobody waits for was dropped"
+            if request.params.whole is None:
+                assert ticket.bytes == sum([len(request.texts[i]) for i in ticket.places]), "I18"
+
+    def _idle_hands(self, account: Account, now: float) -> None:
+        """I8: what may go has gone, or is held back for less than the window."""
+        gate = account.gate
+        if not account.lanes or now < gate.until:
+            return
+        assert account.flying, "I8: an idle account sends in the same step"
+        if len(account.flying) < min(gate.width, account.slots.limit):
+            for lane in account.lanes.values():
+                held = now - lane.waiting[0].held_at
+                assert held < account.settings.batch_window_s, "I8: held back for too long"
+
+    def _places(self, world: World) -> None:
+        """Every text that somebody waits for is in exactly one place."""
+        found: dict[Request, list[int]] = {request: [] for request in self.requests.values()}
+        for account in world.roster.accounts:
+            tickets: list[Ticket] = list(account.waiting())
+            for batch in account.flying:
+                tickets.extend(batch.tickets)
+            for ticket in tickets:
+                if ticket.request in found:
+                    found[ticket.request].extend(ticket.places)
+        for request, places in found.items():
+            open_places = [i for i, vector in enumerate(request.vectors) if not vector]
+            assert sorted(places) == open_places, "a text is lost, or in two places"
+            if request.params.whole is None:
+                assert request.missing == len(open_places), "I18"
