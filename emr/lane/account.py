@@ -61,7 +61,7 @@ class Account:
         self.interactive_at = -math.inf  # when the last interactive request came
         # the accounts that may answer for it, itself included
         self.family: Sequence[Account] = (self,)
-        self.taken = 0  # texts that were let in, ever
+        self.taken = 0.0  # texts that were let in, over the weight: of equals the least is next
         self.last_params: Params | None = None
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added
         self.calls = 0
@@ -111,7 +111,7 @@ class Account:
         ticket = Ticket(request, places, self.order.tag(request, sum(request.tokens)), now)
         ticket.alone = self.isolation.travels_alone(request.caller, now)
         self._lane_for(request).put(ticket)
-        self.taken += len(places)
+        self.taken += len(places) / self.spec.weight
         self.last_params = request.params
         self.patience_ends = min(self.patience_ends, patience.ends_at(self, request))
 

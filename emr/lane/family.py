@@ -18,7 +18,8 @@ from emr.lane.ticket import Request, Ticket
 if TYPE_CHECKING:
     from emr.lane.account import Account
 
-EQUAL_S = 0.001  # waits that differ by less are equal
+CATCH_UP_TEXTS = 64.0  # for its weight of one
+EQUAL_PART = 0.25  # waits are equal that differ by less than this part of the shortest
 
 
 def healthy(account: Account) -> bool:
@@ -38,8 +39,12 @@ def choose(members: Sequence[Account], request: Request, now: float) -> Account:
     able = [member for member in members if healthy(member)] or list(members)
     waits = {member: forecast(member, request, now).wait_s for member in able}
     least = min(waits.values())
-    equal = [member for member in able if waits[member] - least <= EQUAL_S]
-    return min(equal, key=lambda member: member.taken / member.spec.weight)
+    equal = [member for member in able if waits[member] <= least * (1.0 + EQUAL_PART)]
+    # who was away does not get everything until he has caught up
+    behind = max([member.taken for member in equal]) - CATCH_UP_TEXTS
+    for member in equal:
+        member.taken = max(member.taken, behind)
+    return min(equal, key=lambda member: member.taken)
 
 
 def better(account: Account, ticket: Ticket, now: float) -> Account | None:
@@ -94,6 +99,6 @@ def take_over(account: Account, ticket: Ticket, now: float) -> None:
     ticket.moved = True
     ticket.tag = account.order.tag(ticket.request, ticket.tokens)
     ticket.request.answered_by = account.spec.provider
-    account.taken += len(ticket.places)
+    account.taken += len(ticket.places) / account.spec.weight
     account.put_back(ticket, now)
     account.touched = True

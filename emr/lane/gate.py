@@ -82,8 +82,8 @@ class Gate:
 
     __slots__ = (
         "_binned_by", "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times",
-        "_settings", "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at", "failures",
-        "message", "probes_failed", "ramping", "reason", "status", "until",
+        "_settings", "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at",
+        "failures", "message", "probes_failed", "ramping", "reason", "status", "until",
     )  # fmt: skip
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:

@@ -234,6 +234,7 @@ def _refuse_all(account: Account, batch: Batch, verdict: Verdict, out: Effects) 
     if batch.part is Part.CANARY:
         _parameters_at_fault(account, batch, verdict, out)
         return
+    said = words.Said(verdict, batch)
     for ticket in batch.tickets:
         told = words.bad_text(account.spec.provider, verdict, said.to(ticket.request), None)
         out.refuse(ticket.request, told)

@@ -12,8 +12,11 @@ from typing import Any
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
+from emr.lane.fill import fill
 from emr.lane.gate import LATCHES, Reason
 from emr.lane.retry import Credits
+from emr.lane.shape import shaped
+from emr.lane.step import first_tag, room_of
 from emr.lane.ticket import Batch, Request, Ticket
 from emr.lane.verdict import Ending, Verdict
 from tests.sim.model import Provider
@@ -210,13 +213,21 @@ class Watch:
     def _idle_hands(self, account: Account, now: float) -> None:
         """I8: what may go has gone, or is held back for less than the window."""
         gate = account.gate
-        if not account.lanes or now < gate.until:
+        if not account.lanes or now < gate.until or self._paced(account, now):
             return
         assert account.flying, "I8: an idle account sends in the same step"
         if len(account.flying) < min(gate.width, account.slots.limit):
             for lane in account.lanes.values():
                 held = now - lane.waiting[0].held_at
                 assert held < account.settings.batch_window_s, "I8: held back for too long"
+
+    @staticmethod
+    def _paced(account: Account, now: float) -> bool:
+        """Whether pace holds back what would go next."""
+        lane = min(account.lanes.values(), key=first_tag)
+        room = room_of(account)
+        filling = shaped(account, lane, fill(lane, room), room, now)
+        return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
 
     def _places(self, world: World) -> None:
         """Every text that somebody waits for is in exactly one place."""

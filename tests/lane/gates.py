@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from emr.lane.gate import Gate, Reason
+from emr.lane.gate import Gate, Known, Reason
 from emr.lane.settings import LaneSettings
 from emr.lane.verdict import Ending, Verdict
 
@@ -53,7 +53,7 @@ class Driver:
         """A call ends; `epoch` is that of its sending, the present one when it is not given."""
         gate = self.gate
         verdict = Verdict(ending, 500, message, retry_after)
-        gate.settle(verdict, gate.epoch if epoch is None else epoch, now, rtt_s, INTERVAL_S)
+        gate.settle(verdict, gate.epoch if epoch is None else epoch, now, Known(rtt_s, INTERVAL_S))
         return gate
 
     def bin(self, now: float) -> Gate:
