@@ -347,6 +347,7 @@ def lane_settings(settings: Settings) -> LaneSettings:
         sinbin_multiplier=health.sinbin_multiplier,
         probe_interval_s=float(health.recovery_probe_interval_seconds),
         binned_wait_s=health.binned_wait_ms / 1000,
+        share_flights=settings.cache_scope() == "shared",
     )
 
 

@@ -10,7 +10,7 @@ done. Whatever is counted is a length, or a sum of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from emr.lane import patience
@@ -18,6 +18,7 @@ from emr.lane.caps import Caps
 from emr.lane.effects import Effects, Note
 from emr.lane.fair import FairOrder
 from emr.lane.fill import Threshold
+from emr.lane.flight import Flight, Flights, Waiter
 from emr.lane.gate import TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
@@ -52,6 +53,7 @@ class Account:
         self.lanes: dict[Params, Lane] = {}
         self.resting = Resting()
         self.isolation = Isolation()
+        self.flights = Flights(shared=settings.share_flights)
         self.flying: set[Batch] = set()
         # when to look again
         self.wake = math.inf
@@ -107,13 +109,54 @@ class Account:
         """Let a request that was weighed wait, whole, in its lane."""
         if not request.bulk:
             self.interactive_at = now
-        places = range(len(request.texts))
-        ticket = Ticket(request, places, self.order.tag(request, sum(request.tokens)), now)
-        ticket.alone = self.isolation.travels_alone(request.caller, now)
+        self.last_params = request.params
+        alone = self.isolation.travels_alone(request.caller, now)
+        if alone or request.params.whole is not None:
+            self._wait(request, range(len(request.texts)), now, alone=alone)
+            return
+        held, known = self.flights.join(request)
+        for place, flight in known:
+            if self._overtakes(request, flight):
+                self.flights.take_over(flight, request, place)
+                held.append(place)
+            else:
+                self.flights.wait(flight, request, place)
+        if held:
+            self._wait(request, sorted(held), now, alone=False)
+
+    def _wait(self, request: Request, places: Sequence[int], now: float, *, alone: bool) -> None:
+        """Let these texts of a request wait in a new ticket."""
+        tokens = sum([request.tokens[place] for place in places])
+        ticket = Ticket(request, places, self.order.tag(request, tokens), now)
+        ticket.alone = alone
         self._lane_for(request).put(ticket)
         self.taken += len(places) / self.spec.weight
-        self.last_params = request.params
         self.patience_ends = min(self.patience_ends, patience.ends_at(self, request))
+
+    def _overtakes(self, request: Request, flight: Flight) -> bool:
+        """Whether a text still waits, behind where this request would; it is taken out then."""
+        lane = self.lanes.get(request.params)
+        if lane is None or flight.holder.params != request.params:
+            return False
+        tag = (self.order.start(request), request.bulk)
+        if tag >= lane.waiting[-1].tag:
+            return False
+        ticket = lane.ticket_of(flight.holder, flight.place)
+        if ticket is None or tag >= ticket.tag or ticket.alone:
+            return False
+        lane.drop_text(ticket, flight.place)
+        if not lane.waiting:
+            del self.lanes[request.params]
+        return True
+
+    def promote(self, waiters: Iterable[Sequence[Waiter]], now: float) -> None:
+        """The holders of texts ended: the first who still waits for each holds it from now on."""
+        heirs: dict[Request, list[int]] = {}
+        for each in waiters:
+            heir, place = self.flights.hold(each)
+            heirs.setdefault(heir, []).append(place)
+        for heir, places in heirs.items():
+            self._wait(heir, sorted(places), now, alone=False)
 
     def put_back(self, ticket: Ticket, now: float) -> None:
         """Let a ticket wait again, at its tag's place; its hold starts anew."""
@@ -136,15 +179,21 @@ class Account:
             lane = self.lanes[request.params] = Lane(request.params, request.caller)
         return lane
 
-    def sift(self) -> None:
-        """Drop the waiting tickets of requests that ended, and lanes in which nothing waits."""
+    def sift(self, now: float) -> None:
+        """Drop the waiting tickets of requests that ended, and lanes in which nothing waits.
+
+        Who waited for one of their texts holds it from now on.
+        """
         self.stale = False
+        dropped = [*self.resting.sift(), *self.isolation.sift()]
         for params, lane in list(self.lanes.items()):
-            lane.sift(lambda ticket: not ticket.request.ended)
+            dropped += lane.sift(lambda ticket: not ticket.request.ended)
             if not lane.waiting:
                 del self.lanes[params]
-        self.resting.sift()
-        self.isolation.sift()
+        for ticket in dropped:
+            left = self.flights.end(ticket.request, ticket.places)
+            if left:
+                self.promote([waiters for _, waiters in left], now)
 
     # what its laws need to be told
 

@@ -78,7 +78,7 @@ def retry(account: Account, ticket: Ticket, now: float) -> None:
     request = ticket.request
     others = [member for member in request.members if member is not account and healthy(member)]
     if others and not ticket.moved:
-        take_over(choose(others, request, now), ticket, now)
+        move(account, choose(others, request, now), ticket, now)
     else:
         account.put_back(ticket, now)
 
@@ -91,14 +91,28 @@ def move_out(account: Account, now: float) -> None:
         target = better(account, ticket, now)
         if target is not None and not ticket.request.ended:
             account.release(ticket)
-            take_over(target, ticket, now)
+            move(account, target, ticket, now)
 
 
-def take_over(account: Account, ticket: Ticket, now: float) -> None:
-    """A ticket comes from another member: a new tag; the same deadline and tries."""
+def move(source: Account, target: Account, ticket: Ticket, now: float) -> None:
+    """A ticket goes to another member: a new tag there; the same deadline and tries.
+
+    Who waits for its texts comes with it. Texts that are under way there already are waited for.
+    """
+    request = ticket.request
+    if request.params.whole is None and not ticket.alone:
+        waiting = dict(source.flights.end(request, ticket.places))
+        ticket.places = [
+            place
+            for place in ticket.places
+            if target.flights.adopt(request, place, waiting.get(place, ()))
+        ]
+        ticket.measure()
+    request.answered_by = target.spec.provider
+    target.touched = True
+    if not ticket.places:
+        return
     ticket.moved = True
-    ticket.tag = account.order.tag(ticket.request, ticket.tokens)
-    ticket.request.answered_by = account.spec.provider
-    account.taken += len(ticket.places) / account.spec.weight
-    account.put_back(ticket, now)
-    account.touched = True
+    ticket.tag = target.order.tag(request, ticket.tokens)
+    target.taken += len(ticket.places) / target.spec.weight
+    target.put_back(ticket, now)

@@ -15,24 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from emr.lane.ticket import Batch, Params, Request, Ticket
+from emr.lane.ticket import Params, Request
 
 Waiter = tuple[Request, int]  # a request, and the place of the text in it
 Key = bytes | tuple[str, bytes]
 
 
 class Flight:
-    """A text that is asked for once: who holds it, and who waits for it beside."""
+    """A text that is asked for once: who holds it at which place, and who waits for it beside."""
 
-    __slots__ = ("holder", "waiters")
+    __slots__ = ("holder", "place", "waiters")
 
-    def __init__(self, holder: Request) -> None:
+    def __init__(self, holder: Request, place: int) -> None:
         self.holder = holder
+        self.place = place
         self.waiters: list[Waiter] = []
-
-    def living(self) -> list[Waiter]:
-        """The waiters who are still there."""
-        return [waiter for waiter in self.waiters if not waiter[0].ended]
 
 
 class Flights:
@@ -48,35 +45,39 @@ class Flights:
         text = request.texts[place]
         return text if self._shared else (request.caller, text)
 
-    def join(self, request: Request) -> Sequence[int]:
-        """Let a request wait for texts that are under way; returns the places that are not."""
+    def join(self, request: Request) -> tuple[list[int], list[tuple[int, Flight]]]:
+        """The places of texts that are new, now held, and those under way with their flights.
+
+        Whoever waits for a text is added to its flight by `wait`, or takes it over.
+        """
         table = self._by_lane.get(request.params)
         if table is None:
             table = self._by_lane[request.params] = {}
         held: list[int] = []
+        known: list[tuple[int, Flight]] = []
         for place in range(len(request.texts)):
             key = self._key(request, place)
             flight = table.get(key)
             if flight is None:
-                table[key] = Flight(request)
+                table[key] = Flight(request, place)
                 held.append(place)
             else:
-                flight.waiters.append((request, place))
-        return held
+                known.append((place, flight))
+        return held, known
 
-    def of(self, request: Request, place: int) -> Flight | None:
-        """The flight of a text, if this request holds it."""
-        table = self._by_lane.get(request.params)
-        flight = None if table is None else table.get(self._key(request, place))
-        return flight if flight is not None and flight.holder is request else None
+    @staticmethod
+    def wait(flight: Flight, request: Request, place: int) -> None:
+        """Wait for a text beside its holder."""
+        flight.waiters.append((request, place))
 
-    def found(self, request: Request, place: int) -> Flight | None:
-        """The flight that a text of a request waits for, whoever holds it."""
-        table = self._by_lane.get(request.params)
-        return None if table is None else table.get(self._key(request, place))
+    @staticmethod
+    def take_over(flight: Flight, request: Request, place: int) -> None:
+        """Hold a text from now on; who held it waits."""
+        flight.waiters.append((flight.holder, flight.place))
+        flight.holder, flight.place = request, place
 
     def end(self, request: Request, places: Iterable[int]) -> list[tuple[int, list[Waiter]]]:
-        """These texts are no longer under way; returns who still waits for which of them."""
+        """These texts of their holder are no longer under way; who still waits for which."""
         table = self._by_lane.get(request.params)
         if table is None:
             return []
@@ -84,43 +85,42 @@ class Flights:
         for place in places:
             key = self._key(request, place)
             flight = table.get(key)
-            if flight is None or flight.holder is not request:
+            if flight is None or flight.holder is not request or flight.place != place:
                 continue
             del table[key]
             if flight.waiters:
-                living = flight.living()
+                living = [waiter for waiter in flight.waiters if not waiter[0].ended]
                 if living:
                     left.append((place, living))
         if not table:
             del self._by_lane[request.params]
         return left
 
-    def hold_again(self, request: Request, waiters: Iterable[Waiter], place: int) -> None:
-        """A text is under way once more: `request` holds it at `place`, the others wait."""
-        table = self._by_lane.setdefault(request.params, {})
-        flight = table[self._key(request, place)] = Flight(request)
-        flight.waiters = [waiter for waiter in waiters if waiter != (request, place)]
+    def adopt(self, request: Request, place: int, waiters: Sequence[Waiter]) -> bool:
+        """A text comes from another account with those who wait for it.
 
+        True: it is held by the same request here; False: it is under way here already, and all of
+        them wait for that.
+        """
+        table = self._by_lane.setdefault(request.params, {})
+        key = self._key(request, place)
+        flight = table.get(key)
+        if flight is not None:
+            flight.waiters += [(request, place), *waiters]
+            return False
+        flight = table[key] = Flight(request, place)
+        flight.waiters = list(waiters)
+        return True
+
+    def hold(self, waiters: Sequence[Waiter]) -> Waiter:
+        """A text goes on waiting: the first of the waiters holds it, the others wait for him."""
+        (request, place), *others = waiters
+        table = self._by_lane.setdefault(request.params, {})
+        flight = table[self._key(request, place)] = Flight(request, place)
+        flight.waiters = others
+        return request, place
+
+    @property
     def texts(self) -> int:
         """The texts that are under way."""
         return sum([len(table) for table in self._by_lane.values()])
-
-
-def promoted(flights: Flights, tickets: Iterable[Ticket]) -> dict[Request, list[int]]:
-    """The holders of `tickets` ended: who holds their texts now, and at which places."""
-    heirs: dict[Request, list[int]] = {}
-    for ticket in tickets:
-        for _, waiters in flights.end(ticket.request, ticket.places):
-            heir, place = waiters[0]
-            flights.hold_again(heir, waiters, place)
-            heirs.setdefault(heir, []).append(place)
-    return heirs
-
-
-def waiters_of(flights: Flights, batch: Batch) -> dict[tuple[Request, int], list[Waiter]]:
-    """Who waits for the texts of a batch beside their holders; the texts are not under way now."""
-    found: dict[tuple[Request, int], list[Waiter]] = {}
-    for ticket in batch.tickets:
-        for place, waiters in flights.end(ticket.request, ticket.places):
-            found[ticket.request, place] = waiters
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 
-from emr.lane.ticket import Params, Tag, Ticket
+from emr.lane.ticket import Params, Request, Tag, Ticket
 
 
 def _tag(ticket: Ticket) -> Tag:
@@ -48,6 +48,23 @@ class Lane:
         for ticket in taken:
             self._count(ticket, -1)
         return taken
+
+    def ticket_of(self, request: Request, place: int) -> Ticket | None:
+        """The waiting ticket in which this text of a request is."""
+        for ticket in self.waiting:
+            if ticket.request is request and place in ticket.places:
+                return ticket
+        return None
+
+    def drop_text(self, ticket: Ticket, place: int) -> None:
+        """A text of a waiting ticket waits elsewhere from now on."""
+        self._count(ticket, -1)
+        ticket.places = [each for each in ticket.places if each != place]
+        ticket.measure()
+        if ticket.places:
+            self._count(ticket, 1)
+        else:
+            self.waiting.remove(ticket)
 
     def remove(self, ticket: Ticket) -> bool:
         """Let one ticket go elsewhere; False when it does not wait here."""

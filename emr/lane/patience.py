@@ -47,7 +47,8 @@ def run_out(account: Account, now: float, out: Effects) -> float:
         else:
             earliest = min(earliest, ends)
     if account.stale:
-        account.sift()
+        account.sift(now)
+        earliest = min(earliest, account.patience_ends)  # of who waits for a text in their place
     return earliest
 
 
@@ -72,8 +73,10 @@ def shed(account: Account, now: float, out: Effects) -> None:
     gate, provider = account.gate, account.spec.provider
     family.move_out(account, now)
     if gate.reason in LATCHES:
-        for ticket in account.waiting():
-            out.refuse(ticket.request, latched(gate, provider))
+        while waiting := list(account.waiting()):
+            for ticket in waiting:
+                out.refuse(ticket.request, latched(gate, provider))
+            account.sift(now)  # who waited for their texts is next
     elif gate.reason in (Reason.RATE, Reason.BACKOFF):
         ending = Ending.RATE if gate.reason is Reason.RATE else Ending.OVERLOAD
         for ticket in account.waiting():
@@ -81,7 +84,7 @@ def shed(account: Account, now: float, out: Effects) -> None:
             if min(request.deadline, ends_at(account, request)) < gate.until:
                 told = words.held_back(provider, ending, gate.until - now, "")
                 out.refuse(request, told)
-    account.sift()
+    account.sift(now)
 
 
 def latched(gate: Gate, provider: str) -> Refusal:

@@ -143,9 +143,12 @@ class Isolation:
         if trial.groups and trial not in self.trials:
             self.trials.append(trial)
 
-    def sift(self) -> None:
-        """Drop the tickets of requests that ended."""
-        self._keep(lambda ticket: not ticket.request.ended)
+    def sift(self) -> list[Ticket]:
+        """Drop the tickets of requests that ended, and return them."""
+        dropped = [ticket for ticket in self.tickets if ticket.request.ended]
+        if dropped:
+            self._keep(lambda ticket: not ticket.request.ended)
+        return dropped
 
     def remove(self, ticket: Ticket) -> None:
         """Let one ticket go elsewhere."""

@@ -114,10 +114,12 @@ class Resting:
         self._keep(lambda each: each is not ticket)
         return True
 
-    def sift(self) -> None:
-        """Drop the tickets of requests that ended."""
-        if any(ticket.request.ended for ticket in self.tickets):
+    def sift(self) -> list[Ticket]:
+        """Drop the tickets of requests that ended, and return them."""
+        dropped = [ticket for ticket in self.tickets if ticket.request.ended]
+        if dropped:
             self._keep(lambda each: not each.request.ended)
+        return dropped
 
     def _keep(self, stays: Callable[[Ticket], bool]) -> None:
         self._timed = [entry for entry in self._timed if stays(entry[2])]

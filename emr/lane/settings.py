@@ -33,6 +33,7 @@ class LaneSettings:
     sinbin_multiplier: float = 2.0
     probe_interval_s: float = 30.0
     binned_wait_s: float = 15.0
+    share_flights: bool = True  # whether keys share texts that are under way (`cache.scope`)
     max_lanes: int = 256
     max_lanes_a_caller: int = 32
 

@@ -34,6 +34,7 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     """Take in how a call ended. Each of its tickets is answered, refused, or waits again."""
     verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
+    ended_before = {ticket.request for ticket in batch.tickets if ticket.request.ended}
     account.flying.discard(batch)
     if batch.canary:
         batch.tickets[0].request.left = True  # nobody waits for it: it never goes again
@@ -51,7 +52,7 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
     elif ending is Ending.BAD_TEXT:
         _bad_text(account, batch, verdict, now, out)
     elif ending is Ending.BAD_REQUEST:
-        _refuse_all(account, batch, verdict, out)
+        _refuse_all(account, batch, verdict, now, out)
     elif ending in LATCHING:
         said = words.Said(verdict, batch)
         for ticket in _alive(batch.tickets):
@@ -59,15 +60,46 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
             if target is None:
                 _give_up(account, said, ticket.request, verdict, out)
             else:
-                family.take_over(target, ticket, now)
+                family.move(account, target, ticket, now)
     elif ending in WAITS:
         _wait_again(account, batch, verdict, now, out)
     elif batch.trial is not None:
         _try_group_again(account, batch, verdict, now, out)
     else:
         _try_again(account, batch, verdict, now, out)
+    if ending is not Ending.OK:
+        _let_waiters_go(account, batch, verdict, ended_before, now, out)
     if account.gate.reason in LATCHES and now < account.gate.until:
         patience.shed(account, now, out)  # what was put back, or waited for this try
+
+
+def _let_waiters_go(
+    account: Account,
+    batch: Batch,
+    verdict: Verdict,
+    ended_before: set[Request],
+    now: float,
+    out: Effects,
+) -> None:
+    """Whose ticket ended by this call: those who wait for the same texts share its refusal.
+
+    Not that of a text which is not known to be the guilty one, and not that of a holder who ended
+    for reasons of his own: the first of the waiters holds the text then.
+    """
+    shared = verdict.ending is not Ending.BAD_TEXT
+    for ticket in batch.tickets:
+        request = ticket.request
+        if not request.ended:
+            continue
+        for _, waiters in account.flights.end(request, ticket.places):
+            refusal = request.refusal
+            own = request in ended_before or refusal is None
+            if own or refusal is None or not (shared or len(ticket.places) == 1):
+                account.promote([waiters], now)
+                continue
+            for waiter, place in waiters:
+                param = refusal.param and f"input[{place}]"
+                out.refuse(waiter, replace(refusal, param=param))
 
 
 def _move_pace(account: Account, batch: Batch, outcome: Outcome, now: float) -> None:
@@ -146,7 +178,7 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
     account.caps.succeeded(batch, reply.tokens, now)
-    complete = give(batch, reply, seconds)
+    complete = give(batch, reply, seconds, account.flights)
     for request in complete:
         request.answered_by = account.spec.provider
     out.ended.extend(complete)
@@ -171,7 +203,7 @@ def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: E
 def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
     """A text is at fault: its caller is told, or looked for; the others go again."""
     if batch.part is Part.CANARY:
-        _parameters_at_fault(account, batch, verdict, out)
+        _parameters_at_fault(account, batch, verdict, now, out)
         return
     guilty, place = _guilty(batch, verdict)
     if guilty is not None:
@@ -204,7 +236,9 @@ def _look_for_guilty(trial: Trial, batch: Batch, tickets: list[Ticket]) -> None:
             trial.ask_canary()
 
 
-def _parameters_at_fault(account: Account, batch: Batch, verdict: Verdict, out: Effects) -> None:
+def _parameters_at_fault(
+    account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects
+) -> None:
     """Even the harmless sentence was refused: everyone in the trial is told what it was told."""
     trial = batch.trial
     assert trial is not None, "a canary without a trial: a bug"
@@ -212,7 +246,7 @@ def _parameters_at_fault(account: Account, batch: Batch, verdict: Verdict, out: 
         for ticket in group:
             told = words.bad_text(account.spec.provider, verdict, verdict.message, None)
             out.refuse(ticket.request, told)
-    account.isolation.sift()
+    account.sift(now)
 
 
 def _guilty(batch: Batch, verdict: Verdict) -> tuple[Request | None, int | None]:
@@ -229,10 +263,10 @@ def _guilty(batch: Batch, verdict: Verdict) -> tuple[Request | None, int | None]
     return None, None
 
 
-def _refuse_all(account: Account, batch: Batch, verdict: Verdict, out: Effects) -> None:
+def _refuse_all(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
     """The parameters are at fault, and all texts of a lane have the same."""
     if batch.part is Part.CANARY:
-        _parameters_at_fault(account, batch, verdict, out)
+        _parameters_at_fault(account, batch, verdict, now, out)
         return
     said = words.Said(verdict, batch)
     for ticket in batch.tickets:

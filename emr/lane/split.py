@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emr.lane.flight import Flights
 from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Reply
 
@@ -32,38 +33,64 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def give(batch: Batch, reply: Reply, seconds: float) -> list[Request]:
+def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[Request]:
     """Put the vectors of `reply` into the requests of the batch, and book what was billed.
 
-    Returns the requests that are complete now. Those that ended meanwhile take no vector; their
-    share of the bill stays theirs.
+    Who waited for a text beside its holder gets the same vector, and an equal share of the text's
+    bill. Returns the requests that are complete now. Those that ended meanwhile take no vector;
+    their share of the bill stays theirs.
     """
-    complete: list[Request] = []
-    tickets = batch.tickets
-    weights = [t.tokens for t in tickets]
-    billed = weights if reply.tokens is None else share(reply.tokens, weights)
     vectors = reply.vectors
     assert reply.body is not None or len(vectors) == batch.texts, "a count not checked: a bug"
+    complete: list[Request] = []
+    shares: list[tuple[Request, int]] = []
     at = 0
-    for ticket, tokens in zip(tickets, billed, strict=True):
-        request = ticket.request
-        request.billed += tokens
-        request.provider_s = max(request.provider_s, seconds)
-        request.batch_texts = max(request.batch_texts, batch.texts)
-        request.model = reply.model or request.params.model
-        places = ticket.places
+    for ticket in batch.tickets:
+        request, places = ticket.request, ticket.places
+        weight = ticket.tokens
+        for place, waiters in flights.end(request, places):
+            vector = vectors[at + places.index(place)]
+            own, *parts = share(request.tokens[place], [1] * (len(waiters) + 1))
+            weight += own - request.tokens[place]
+            for (waiter, where), part in zip(waiters, parts, strict=True):
+                shares.append((waiter, part))
+                waiter.queue_s = max(waiter.queue_s, batch.sent_at - waiter.arrived)
+                waiter.attempts = max(1, waiter.attempts)
+                _tell(waiter, batch, reply, seconds)
+                if not waiter.ended:
+                    waiter.vectors[where] = vector
+                    _take(waiter, 1, complete)
+        shares.append((request, weight))
+        _tell(request, batch, reply, seconds)
         if not request.ended:
             if reply.body is not None:
                 request.body = reply.body
-                request.missing = 0
-            elif len(places) == 1:
-                request.vectors[places[0]] = vectors[at]
-                request.missing -= 1
+                _take(request, request.missing, complete)
             else:
                 for offset, place in enumerate(places, at):
                     request.vectors[place] = vectors[offset]
-                request.missing -= len(places)
-            if request.missing == 0:
-                complete.append(request)
+                _take(request, len(places), complete)
         at += len(places)
+    _bill(shares, reply.tokens)
     return complete
+
+
+def _tell(request: Request, batch: Batch, reply: Reply, seconds: float) -> None:
+    """Keep what the answer's headers say of the call."""
+    request.provider_s = max(request.provider_s, seconds)
+    request.batch_texts = max(request.batch_texts, batch.texts)
+    request.model = reply.model or request.params.model
+
+
+def _take(request: Request, texts: int, complete: list[Request]) -> None:
+    request.missing -= texts
+    if request.missing == 0:
+        complete.append(request)
+
+
+def _bill(shares: Sequence[tuple[Request, int]], total: int | None) -> None:
+    """Book the call's tokens: what the provider counted, else the estimates."""
+    weights = [weight for _, weight in shares]
+    billed = weights if total is None else share(total, weights)
+    for (request, _), tokens in zip(shares, billed, strict=True):
+        request.billed += tokens

@@ -43,7 +43,7 @@ def step(account: Account, now: float, out: Effects) -> None:
     for ticket in resting.over(now, account.credits):
         family.retry(account, ticket, now)
     if account.stale:
-        account.sift()
+        account.sift(now)
     if now >= account.patience_ends:
         account.patience_ends = patience.run_out(account, now, out)
     account.wake = min(account.patience_ends, resting.next_at(now, account.credits))

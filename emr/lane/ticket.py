@@ -145,12 +145,18 @@ class Ticket:
         self.moved = False  # to another member, since its last try
         self.held_at = now  # from when the hold counts
         self.waited_from = now
-        texts, whole = request.texts, request.params.whole
+        self.bytes = self.tokens = 0
+        self.measure()
+
+    def measure(self) -> None:
+        """Count bytes and tokens anew."""
+        texts, whole = self.request.texts, self.request.params.whole
         if whole is not None:
             self.bytes = len(whole)
+        elif len(texts) == 1:
+            self.bytes = len(texts[0])
         else:
-            self.bytes = len(texts[0]) if len(texts) == 1 else sum([len(texts[i]) for i in places])
-        self.tokens = 0
+            self.bytes = sum([len(texts[i]) for i in self.places])
         self.weigh_again()
 
     def weigh_again(self) -> None:
