@@ -115,7 +115,7 @@ def test_each_value_reaches_the_core_and_the_server(tmp_path: Path) -> None:
     """
     settings = read(tmp_path, text).settings
     assert lane_settings(settings) == LaneSettings(
-        0.0, 4, 32, 6, 2 << 20, 0, 0.1, 0.2, 0.3, 60.0, 7, 8.0, 9.0, 1.0, 30.0, 0.01
+        0.0, 4, 32, 6, 2 << 20, 0, 0.1, 0.2, 0.3, 60.0, 7, 8.0, 9.0, 1.0, 30.0, 0.01, False
     )
     assert server_limits(settings) == ServerLimits(
         max_body_bytes=2048, max_head_bytes=4096, max_connections=3, head_timeout_s=1.5,
