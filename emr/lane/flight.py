@@ -13,7 +13,7 @@ else anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from emr.lane.ticket import Params, Request
 
@@ -119,6 +119,12 @@ class Flights:
         flight = table[self._key(request, place)] = Flight(request, place)
         flight.waiters = others
         return request, place
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Everyone who waits for a text beside its holder."""
+        for table in self._by_lane.values():
+            for flight in table.values():
+                yield from flight.waiters
 
     @property
     def texts(self) -> int:

@@ -239,6 +239,9 @@ class Watch:
             for ticket in tickets:
                 if ticket.request in found:
                     found[ticket.request].extend(ticket.places)
+            for request, place in account.flights.waiters():
+                if request in found:
+                    found[request].append(place)
         for request, places in found.items():
             open_places = [i for i, vector in enumerate(request.vectors) if not vector]
             assert sorted(places) == open_places, "a text is lost, or in two places"
