@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from emr.fake.provider import Answer
 from emr.fake.server import FakeServer
 from emr.fake.settings import FakeSettings
 from emr.fake.vectors import vector_of
@@ -68,14 +69,21 @@ def test_broken_replies_are_errors_of_the_client(fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hang", "stall"])
-def test_a_client_that_gives_up_is_noticed(fault: str) -> None:
+def test_a_client_that_gives_up_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(client: httpx.AsyncClient, fake: FakeServer) -> None:
+        provider = fake.service.provider
+        noticed = asyncio.Event()
+        left = provider.left
+
+        def tell(answer: Answer) -> None:
+            left(answer)
+            noticed.set()
+
+        monkeypatch.setattr(provider, "left", tell)
         with pytest.raises(httpx.ReadTimeout):
             await client.post("/v1/embeddings", json=voyage("a"), timeout=0.1)
-        provider = fake.service.provider
-        while provider.calls.used:
-            await asyncio.sleep(0.001)
-        assert provider.tally.left.calls == 1
+        await noticed.wait()
+        assert (provider.tally.left.calls, provider.calls.used) == (1, 0)
 
     asked(test, faults=fault)
 
