@@ -62,4 +62,6 @@ def test_a_request_that_h11_does_not_see() -> None:
     hidden = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\n"
     hidden += b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
     with pytest.raises(Broken, match="where h11 sees"):
-        compare([200, 200], [("POST", b""), ("GET", b"")], hidden, Counter())
+        compare([200, 200], [("POST", b"", False), ("GET", b"", False)], hidden, Counter())
+    with pytest.raises(Broken, match="and then: illegal request line"):
+        compare([200], [("GET", b"", False)], b"BROKEN\r\n\r\n", Counter())
