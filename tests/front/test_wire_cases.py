@@ -1,0 +1,71 @@
+"""The raw-byte suite: several hundred cases, each whole, byte by byte, cut in two, and followed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.front.cases import Case, End
+from tests.front.cases_body import BODY_CASES
+from tests.front.cases_connection import CONNECTION_CASES
+from tests.front.cases_fields import FIELD_CASES
+from tests.front.cases_line import LINE_CASES
+from tests.support.server import Client, Server
+
+CASES = LINE_CASES + FIELD_CASES + BODY_CASES + CONNECTION_CASES
+
+# The beginning of a next request: it must neither be answered nor change what came before.
+TRAILING = b"GET /next HTT"
+
+
+def check(client: Client, case: Case) -> None:
+    assert client.statuses == list(case.statuses)
+    assert client.transport.is_ended is (case.end is End.CLOSES)
+    served = [answer for answer in client.answers if answer.status == 200]
+    assert len(client.server.service.handled) == len(served)
+
+
+def test_names_are_unique_and_there_are_hundreds() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))
+    assert len(names) >= 600
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_whole(case: Case) -> None:
+    client = Server().connect()
+    client.send(case.data)
+    check(client, case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bytewise(case: Case) -> None:
+    client = Server().connect()
+    client.send_bytewise(case.data)
+    check(client, case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_followed_by_trailing_bytes(case: Case) -> None:
+    client = Server().connect()
+    client.send(case.data + TRAILING)
+    check(client, case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cut_in_two(case: Case) -> None:
+    step = max(1, len(case.data) // 60)
+    for at in range(1, len(case.data), step):
+        client = Server().connect()
+        client.send(case.data[:at])
+        client.send(case.data[at:])
+        check(client, case)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.end is End.CLOSES], ids=lambda case: case.name
+)
+def test_nothing_is_answered_after_the_end(case: Case) -> None:
+    client = Server().connect()
+    client.send(case.data + b"\r\n\r\nGET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.send(b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+    check(client, case)
