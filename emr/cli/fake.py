@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -44,8 +45,22 @@ def add(subparsers: Any) -> None:
         else:
             shown = getattr(default, "value", default)
             tail = f" (default {shown})" if shown not in ("", 0, 0.0) else ""
-            settings.add_argument(flag, default=default, help=HELP[name] + tail)
+            settings.add_argument(
+                flag,
+                default=shown,
+                choices=choices(name),
+                metavar=None if choices(name) else type(default).__name__.upper(),
+                help=HELP[name] + tail,
+            )
     parser.set_defaults(run=run, parser=parser)
+
+
+def choices(name: str) -> list[str] | None:
+    """The words that a setting may be, None when it may be anything."""
+    if name == "form":
+        return list(FORMS)
+    default = DEFAULTS[name]
+    return [member.value for member in type(default)] if isinstance(default, Enum) else None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ class Fault(Enum):
     CUT = "cut"  # half of the reply, then a reset
     STALL = "stall"  # half of the reply, then nothing
     DRIP = "drip"  # the whole reply, in small pieces over ten seconds
-    GIANT = "giant"  # a reply of 64 MiB
+    GIANT = "giant"  # a reply of 96 MiB
     SLOW = "slow"  # right, but ten times as late
     # a 200 with wrong vectors
     SHORT = "short"  # one vector too few

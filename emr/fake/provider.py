@@ -20,7 +20,7 @@ import orjson
 from emr.fake.capacity import Permits, Servers
 from emr.fake.damage import HTML_TYPE, NUMBERED, html_page, spoil_body, spoil_vectors
 from emr.fake.faults import SPOILT, Fault, draw
-from emr.fake.forms import FORMS, route_table
+from emr.fake.forms import FORMS, find_route
 from emr.fake.forms.form import (
     JSON,
     Asked,
@@ -118,7 +118,6 @@ class Provider:
         self.texts = Permits()
         self._servers = Servers()
         self._rules = Rules(settings)
-        self._routes = route_table(settings.form)
         self.reset(now)
 
     @property
@@ -132,7 +131,6 @@ class Provider:
         if settings.seed != self.settings.seed:
             self._rng = Random(settings.seed)
         self._rules = rules
-        self._routes = route_table(settings.form)
 
     def reset(self, now: float) -> None:
         """Begin again: counts, limits, random numbers and the schedule, not the settings."""
@@ -161,7 +159,7 @@ class Provider:
         self.tally.calls += 1
         force = self._rules.at(now - self._since)
         s = force.settings
-        found = self._routes.get(path)
+        found = find_route(path, s.form)
         form = found[0] if found is not None else FORMS[s.form]
         key = form.key(headers)
         answer = Answer(form, key or "", fault=draw(force.odds, self._rng))
@@ -171,7 +169,7 @@ class Provider:
                 raise Complain(Complaint.NO_ROUTE, path=path)
             if method != "POST":
                 raise Complain(Complaint.BAD_METHOD, path=path, method=method)
-            check_key(key, s)
+            check_key(form, key, s)
             asked = read(form, found[1], body, force)
             self._admit(answer, asked, force, now)
         except Complain as refused:
@@ -297,10 +295,10 @@ class Provider:
             self.recent.popleft()
 
 
-def check_key(key: str | None, s: FakeSettings) -> None:
+def check_key(form: Form, key: str | None, s: FakeSettings) -> None:
     """Raises Complain for a missing key, or one that is not among those set."""
     if key is None:
-        if s.strict:
+        if s.strict and form.needs_key:
             raise Complain(Complaint.NO_KEY)
     elif s.keys and key not in s.keys.replace(",", " ").split():
         raise Complain(Complaint.BAD_KEY, key=masked(key))

@@ -26,7 +26,7 @@ from emr.lane.refusal import Refusal
 CONTROL = "/_fake/"
 DRIP_S = 10.0  # longer than a client waits between bytes, shorter than it waits for a reply
 DRIPS = 20
-GIANT_BYTES = 64 * 1024 * 1024  # four times what emr takes from a client
+GIANT_BYTES = 96 * 1024 * 1024  # more than anybody takes for a reply
 GIANT_CHUNK = b" " * 65536  # white space: legal JSON that fills memory
 # the server's own refusals, by their types; others say their status themselves
 STATUSES = {"timeout": 408, "too_large": 413, "overloaded": 503, "method_not_allowed": 405}

@@ -128,15 +128,6 @@ class Answers:
 
     # What the connection calls
 
-    def pause(self) -> None:
-        """The client does not read."""
-        self.is_paused = True
-
-    def resume(self) -> None:
-        """The client reads again."""
-        self.is_paused = False
-        self.wake()
-
     def send_continue(self, turn: Turn) -> None:
         """Ask for the body of a request, once, when every earlier answer is written."""
         if turn.wants_continue and self.turns[0] is turn:

@@ -162,5 +162,7 @@ class Entrance:
         try:
             if os.path.samestat(os.lstat(self._path), self._file):
                 os.unlink(self._path)
+        except FileNotFoundError:
+            return
         except OSError as error:
             log.warning("A socket file stays. file=%s error=%s", self._path, error.strerror)

@@ -158,15 +158,17 @@ class Intake:
         turn.wants_continue = False
         if reader.read() is _END:
             self._complete(turn)
+            reader.forget()
         else:
             self.end(turn)  # the body is still to come, and nobody will read it
         turn.reply(*self._register.service.render(turn, refusal))
 
     def _handle(self) -> None:
         """A request is complete."""
-        turn = self._answers.turns[-1]
-        turn.body = body = self._reader.body
+        turn, reader = self._answers.turns[-1], self._reader
+        turn.body = body = reader.body
         turn.body_bytes = len(body)
+        reader.forget()
         turn.wants_continue = False
         turn.stage = _WAITING
         self._complete(turn)

@@ -32,6 +32,7 @@ LENGTH_DIGITS_MAX = 20  # of 2**64; more can only be zeros, or too much
 CHUNKED = -1  # in place of a length
 
 _CR, _LF = 0x0D, 0x0A
+_NO_HEADERS: dict[bytes, bytes] = {}  # never written to: a head begins with a dict of its own
 _END_IN_DOUBT = "malformed request head: its end is in doubt"
 
 _restart = HttpRequestParser.__init__  # takes 0.2 µs; a new parser for each head takes 1 µs
@@ -99,7 +100,7 @@ class Reader:
         self._chunked: ChunkedBody | None = None
         # the request, for whoever calls
         self.line: Line | None = None
-        self.headers: dict[bytes, bytes] = {}
+        self.headers = _NO_HEADERS
         self.length = 0
         self.keeps_alive = False
         self.expects_continue = False
@@ -129,14 +130,16 @@ class Reader:
         self.part = _IN_OVER
         self._parser = None
 
+    def forget(self) -> None:
+        """Drop the request that was handed over: an idle connection must not keep its body."""
+        self.headers = _NO_HEADERS
+        self.body = b""
+
     def feed(self, data: bytes) -> None:
         """Store bytes that came. Nothing is looked at."""
-        if not self.held:
-            self.held = data
-            return
         # A head that comes byte by byte is copied each time: bounded by the limit of a head, and
         # less than what the system takes to bring the byte.
-        self.held = self.held[self._at :] + data
+        self.held = self.held[self._at :] + data if self.held else data
         if self._fed >= 0:
             self._fed -= self._at
         self._at = 0
@@ -169,7 +172,7 @@ class Reader:
             if self.line is None:
                 line_end = self._read_line(data)
                 if not line_end:
-                    return _MORE
+                    return self._need_more()
             self._begin_fields()
             searched = line_end - 2  # its CR LF may begin the empty line
         head_end_max = self._at + self._limits.max_head_bytes - self._empty_line_bytes
@@ -181,7 +184,7 @@ class Reader:
             if self._is_head_complete:
                 raise bad_request(_END_IN_DOUBT)
             self._fed = len(data)
-            return _MORE
+            return self._need_more()
         self._parse(data[self._fed : found + 4])
         if not self._is_head_complete:
             raise bad_request(_END_IN_DOUBT)
@@ -229,7 +232,6 @@ class Reader:
             raise head_too_large(self._limits.max_head_bytes)
         self._at = at
         if at == len(data):
-            self.held, self._at = b"", 0
             return -1
         if data[at] == _LF or (data[at] == _CR and at + 1 < len(data)):
             raise bad_request("malformed request line: a CR or LF alone")
@@ -373,8 +375,16 @@ class Reader:
             self._chunked = None
             self._end(self._at)
             return _END
-        if self._at == len(self.held):
-            self.held, self._at = b"", 0
+        return self._need_more()
+
+    def _need_more(self) -> Signal:
+        """What was read is dropped, not only passed over: a few bytes must not hold many."""
+        at = self._at
+        if at:
+            self.held = self.held[at:]
+            self._at = 0
+            if self._fed >= 0:
+                self._fed -= at
         return _MORE
 
     def _end(self, at: int) -> None:

@@ -250,6 +250,26 @@ def test_a_client_that_does_not_take_its_answer_is_waited_for_until_the_limit() 
     run(main())
 
 
+def test_a_connection_that_is_ending_already_is_left_to_it() -> None:
+    async def main() -> None:
+        draining = Draining()
+        lingering, owed = draining.connect(), draining.connect()
+        lingering.send(b"BROKEN\r\n\r\n")
+        owed.send(fields(b"Connection: close"))
+        drain = asyncio.ensure_future(draining.listener.drain())
+        await draining.turn()
+        assert not lingering.transport.is_closed
+        await draining.pass_time(1.0)
+        assert lingering.transport.is_lost
+        assert not drain.done()
+        draining.service.answer(draining.service.handled[0])
+        await draining.turn()
+        assert drain.done()
+        assert drain.result() == []
+
+    run(main())
+
+
 def test_close_breaks_off_without_a_drain() -> None:
     async def main() -> None:
         draining = Draining()

@@ -3,7 +3,7 @@
 A right reply is checked without reading its numbers: each vector's expected JSON text is compared
 where it must stand, and what is left between (indexes, counts) is read as JSON. Whatever differs
 in its writing (a router may write the same number in another way) is read whole and compared as
-float32. Measured for 1,024 numbers: 4 µs by text, 75 µs by value.
+float32. Measured for 1,024 numbers: 3 µs by text, 37 by value.
 """
 
 from __future__ import annotations

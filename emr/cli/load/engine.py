@@ -97,7 +97,8 @@ class Engine(ABC):
         self._ends = inf
         self._launched = 0
         self._running: set[Link] = set()  # links with a request on its way
-        self._links = 0
+        self._links: set[Link] = set()  # connected, or about to be
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
         self._over = asyncio.Event()
@@ -112,6 +113,11 @@ class Engine(ABC):
         self._begin()
         self._sweep()
         await self._over.wait()
+        for timer in self._timers.values():
+            timer.cancel()
+        for link in self._links:
+            link.close()  # uvloop does not end while a connection is open
+        await asyncio.sleep(0)
         if self._crash is not None:
             raise self._crash
         results.cpu_s = time.process_time() - cpu
@@ -149,14 +155,14 @@ class Engine(ABC):
 
     def _open(self, shot: Shot) -> None:
         """Connect, and send when connected."""
-        self._links += 1
-        task = asyncio.get_running_loop().create_task(self._connect(shot))
+        link = Link(self._done, self._broken)
+        self._links.add(link)
+        task = asyncio.get_running_loop().create_task(self._connect(link, shot))
         self._tasks.add(task)
         task.add_done_callback(self._connected)
 
-    async def _connect(self, shot: Shot) -> None:
+    async def _connect(self, link: Link, shot: Shot) -> None:
         loop, target = asyncio.get_running_loop(), self._target
-        link = Link(self._done, self._broken)
         try:
             async with asyncio.timeout(CONNECT_S):
                 if target.socket:
@@ -165,7 +171,7 @@ class Engine(ABC):
                     host, port = target.host, target.port
                     await loop.create_connection(lambda: link, host, port, ssl=target.tls)
         except (OSError, TimeoutError) as wrong:
-            self._links -= 1
+            self._links.discard(link)
             self._failed(shot, "connect", str(wrong) or type(wrong).__name__)
             await asyncio.sleep(AGAIN_S)
             self._next(shot, None)
@@ -191,7 +197,7 @@ class Engine(ABC):
             self._next(shot, link)
 
     def _broken(self, link: Link, why: str) -> None:
-        self._links -= 1
+        self._links.discard(link)
         if link in self._running:
             self._running.discard(link)
             self._failed(link.tag, why)
@@ -199,7 +205,7 @@ class Engine(ABC):
 
     def _drop(self, link: Link) -> None:
         link.close()
-        self._links -= 1
+        self._links.discard(link)
 
     def _sweep(self) -> None:
         """Give up what takes too long."""
@@ -210,8 +216,10 @@ class Engine(ABC):
             self._failed(link.tag, "timeout")
             self._next(link.tag, None)
         self._check_over()
-        if not self._over.is_set():
-            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        self._come_again("sweep", SWEEP_S, self._sweep)
+
+    def _come_again(self, name: str, after_s: float, what: Callable[[], None]) -> None:
+        self._timers[name] = asyncio.get_running_loop().call_later(after_s, what)
 
     def _check_over(self) -> None:
         if self._crash is not None or not (
@@ -302,12 +310,11 @@ class OpenLoop(Engine):
             self._next_due += self._rng.expovariate(load.rate)
             if self._idle:
                 self._send(self._idle.pop(), shot)
-            elif self._links < load.most_links:
+            elif len(self._links) < load.most_links:
                 self._open(shot)
             else:
                 self._waiting.append(shot)
-        wait = max(0.0, self._next_due - self._clock())
-        asyncio.get_running_loop().call_later(wait, self._tick)
+        self._come_again("tick", max(0.0, self._next_due - self._clock()), self._tick)
 
     def _send(self, link: Link, shot: Shot) -> None:
         super()._send(link, shot)

@@ -7,12 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+PIPE_WIDTH = 240  # in a pipe a line is a line, whatever its length
 BUSY = 0.85  # of a core: from here on the client itself may be what limits
 
 
 def print_report(report: dict[str, Any], console: Console | None = None) -> None:
     """Print what `Results.plain` gives, with the provider's part."""
-    console = console or Console()
+    if console is None:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=PIPE_WIDTH)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()

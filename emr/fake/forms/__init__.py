@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from emr.fake.forms.cohere import Cohere
 from emr.fake.forms.form import Form
@@ -12,15 +13,19 @@ from emr.fake.forms.voyage import Voyage
 FORMS: Mapping[str, Form] = {form.name: form for form in (Voyage(), OpenAI(), Cohere())}
 
 
-def route_table(default: str) -> dict[str, tuple[Form, str]]:
-    """Every path with its form and route: prefixed by the form's name, and bare.
+@lru_cache(maxsize=1024)
+def find_route(path: str, default: str) -> tuple[Form, str] | None:
+    """The form and the route of a path: prefixed by the form's name, or bare.
 
     A bare path that several forms have belongs to `default`.
     """
-    table: dict[str, tuple[Form, str]] = {}
-    first = FORMS[default]
-    for form in (first, *FORMS.values()):
-        for path, route in form.routes.items():
-            table[f"/{form.name}{path}"] = (form, route)
-            table.setdefault(path, (form, route))
-    return table
+    for name, form in FORMS.items():
+        if path.startswith(f"/{name}/"):
+            route = form.route(path.removeprefix(f"/{name}"))
+            if route is not None:
+                return form, route
+    for form in (FORMS[default], *FORMS.values()):
+        route = form.route(path)
+        if route is not None:
+            return form, route
+    return None

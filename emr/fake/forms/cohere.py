@@ -82,7 +82,9 @@ WORDS: Mapping[Complaint, Words] = {
         400, BAD + "inputs contains an element that is the empty string at index {index}"
     ),
     Complaint.POISON: Words(400, BAD + "one of the texts was refused"),
-    Complaint.POISON_AT: Words(400, BAD + "the text was refused at index {index}"),
+    Complaint.POISON_AT: Words(  # the only words with an index that are recorded
+        400, BAD + "inputs contains an element that is the empty string at index {index}"
+    ),
     Complaint.TOO_MANY_TEXTS: Words(
         400, BAD + "total number of texts must be at most {most} - received {got}"
     ),

@@ -172,6 +172,7 @@ class Form(ABC):
 
     name: str
     routes: Mapping[str, str]  # path: the route's name in `Asked.route`
+    needs_key = True
     models: Mapping[str, Model]
     max_texts: int
     words: Mapping[Complaint, Words]
@@ -191,6 +192,13 @@ class Form(ABC):
     @abstractmethod
     def error(self, words: Words, message: str) -> bytes:
         """The body of a refusal."""
+
+    def route(self, path: str) -> str | None:
+        """The route of a path, None when it is not this form's.
+
+        A form whose paths have a part that varies puts it into the route's name.
+        """
+        return self.routes.get(path)
 
     def key(self, headers: Mapping[bytes, bytes]) -> str | None:
         """The API key of a request, None when it has none."""

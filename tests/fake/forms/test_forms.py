@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from emr.fake.forms import FORMS, route_table
+from emr.fake.forms import FORMS, find_route
 from emr.fake.forms.form import Complaint, duration
 from emr.fake.forms.voyage import context_keys
 from emr.fake.settings import FakeSettings
@@ -340,14 +340,15 @@ def test_every_form_has_words_for_every_complaint(form: Any) -> None:
 
 @pytest.mark.parametrize("default", FORMS)
 def test_bare_paths_belong_to_the_default_form(default: str) -> None:
-    table = route_table(default)
-    assert len({form.name for form, _ in table.values()}) == len(FORMS)
     for path, route in FORMS[default].routes.items():
-        assert table[path] == (FORMS[default], route)
+        assert find_route(path, default) == (FORMS[default], route)
     for name, form in FORMS.items():
         for path, route in form.routes.items():
-            assert table[f"/{name}{path}"] == (form, route)
-    assert table["/v2/embed"][0].name == "cohere"
+            assert find_route(f"/{name}{path}", default) == (form, route)
+            assert find_route(path, default) is not None
+    assert find_route("/v2/embed", default) == (FORMS["cohere"], "v2")
+    for path in ("/", "/v2/embeddings", "/cohere/v1/embeddings", "/cohere", "/acme/v2/embed"):
+        assert find_route(path, default) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,223 @@
+"""The reader by itself: what it says, what it leaves, and what it holds."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from emr.front.chunked import ChunkedBody, Place
+from emr.front.exchange import ServerLimits
+from emr.front.target import AnyHost, HostGuard, HostVerdict, Lines
+from emr.front.wire import CHUNKED, Part, Reader, Signal
+from emr.lane.refusal import Refused
+from tests.front.cases import chunked, fields, post
+from tests.front.cases_body import BAD_CHUNKS, GOOD_CHUNKS
+
+NEXT = b"GET /next HT"
+
+
+def reader() -> Reader:
+    return Reader(ServerLimits(), Lines(16 * 1024), HostGuard(None))
+
+
+def test_a_request_whole() -> None:
+    it = reader()
+    assert it.read() is Signal.MORE
+    it.feed(post(b"Content-Length: 5", b"X: 1", body=b"hello"))
+    assert it.read() is Signal.HEAD
+    assert it.line is not None
+    assert (it.line.method, it.line.path, it.line.query) == ("POST", "/", "")
+    assert it.headers == {b"host": b"a", b"content-length": b"5", b"x": b"1"}
+    assert (it.length, it.keeps_alive, it.expects_continue) == (5, True, False)
+    assert it.read() is Signal.END
+    assert it.body == b"hello"
+    assert it.read() is Signal.MORE
+    assert it.is_between_requests
+
+
+def test_a_request_byte_by_byte() -> None:
+    data = post(b"Content-Length: 5", body=b"hello")
+    it, said = reader(), []
+    for at in range(len(data)):
+        it.feed(data[at : at + 1])
+        signal = it.read()
+        if signal is not Signal.MORE:
+            said.append((at, signal))
+            assert it.read() is Signal.MORE or signal is Signal.HEAD
+    assert said == [(len(data) - 6, Signal.HEAD), (len(data) - 1, Signal.END)]
+    assert it.body == b"hello"
+
+
+def test_a_request_with_trailing_bytes() -> None:
+    it = reader()
+    it.feed(chunked(b"5\r\nhello\r\n0\r\nX: y\r\n\r\n") + NEXT)
+    assert it.read() is Signal.HEAD
+    assert it.length == CHUNKED
+    assert it.read() is Signal.END
+    assert it.body == b"hello"
+    assert it.read() is Signal.MORE
+    assert it.held == NEXT
+    assert not it.is_between_requests
+    assert it.line is None
+
+
+def test_a_refusal_is_the_end() -> None:
+    it = reader()
+    it.feed(fields(b"X : 1") + fields())
+    for _ in range(3):
+        assert it.read() is Signal.REFUSED
+        assert it.refusal is not None
+        assert it.refusal.status == 400
+        assert it.part is Part.OVER
+        it.feed(fields())
+
+
+def test_nothing_of_a_request_is_kept_after_it() -> None:
+    it = reader()
+    it.feed(post(b"Content-Length: 100000", body=b"x" * 100_000))
+    assert it.read() is Signal.HEAD
+    assert it.read() is Signal.END
+    it.forget()
+    assert (it.body, it.headers, it.held) == (b"", {}, b"")
+    it.feed(fields())
+    assert it.read() is Signal.HEAD
+    assert it.headers == {b"host": b"a"}
+
+
+def test_a_few_bytes_do_not_hold_many() -> None:
+    for rest in (NEXT, b"GET / HTTP/1.1\r\nHost:", b"\r\n\r"):
+        it = reader()
+        it.feed(post(b"Content-Length: 100000", body=b"x" * 100_000) + rest)
+        assert it.read() is Signal.HEAD
+        assert it.read() is Signal.END
+        it.forget()
+        assert it.read() is Signal.MORE
+        assert sys.getsizeof(it.held) < 200
+    it = reader()
+    it.feed(chunked(b"186a0\r\n" + b"x" * 100_000 + b"\r\n1"))
+    assert it.read() is Signal.HEAD
+    assert it.read() is Signal.MORE
+    assert it.held == b"1"
+
+
+def test_a_reader_that_is_released_reads_no_more() -> None:
+    it = reader()
+    it.feed(fields())
+    it.release()
+    assert it.read() is Signal.MORE
+    assert it._parser is None
+
+
+def test_llhttp_must_see_the_end_of_the_head_where_it_is_seen_here() -> None:
+    class Deaf(Reader):
+        """Misses the end of the head."""
+
+        __slots__ = ()
+
+        def on_headers_complete(self) -> None:
+            pass
+
+    class Hasty(Reader):
+        """Sees it after a first header."""
+
+        __slots__ = ()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.on_headers_complete()
+
+    for kind, data in ((Deaf, fields()), (Hasty, fields(b"X: 1")[:-2])):
+        it = kind(ServerLimits(), Lines(1000), HostGuard(None))
+        it.feed(data)
+        assert it.read() is Signal.REFUSED
+        assert it.refusal is not None
+        assert "in doubt" in it.refusal.message
+
+
+def test_both_framings_are_refused_here_too_were_llhttp_to_let_them_pass() -> None:
+    it = reader()
+    it.feed(post(b"Transfer-Encoding: chunked"))
+    assert it.read() is Signal.HEAD
+    it.headers[b"content-length"] = b"5"
+    with pytest.raises(Refused, match="both"):
+        it._frame()
+
+
+def body() -> ChunkedBody:
+    return ChunkedBody(1 << 24, 32 * 1024, 100)
+
+
+def take_bytewise(it: ChunkedBody, data: bytes) -> bytes:
+    """Give it a byte more each time; returns what it left."""
+    held = b""
+    for at in range(len(data)):
+        if it.place is Place.END:
+            return data[at:]
+        held += data[at : at + 1]
+        held = held[it.take(held, 0) :]
+    return held
+
+
+@pytest.mark.parametrize("name", GOOD_CHUNKS)
+def test_a_good_chunked_body_three_ways(name: str) -> None:
+    data = GOOD_CHUNKS[name]
+    whole, bytewise, followed = body(), body(), body()
+    assert whole.take(data, 0) == len(data)
+    assert take_bytewise(bytewise, data) == b""
+    assert followed.take(b"junk" + data + NEXT, 4) == 4 + len(data)
+    assert whole.place is bytewise.place is followed.place is Place.END
+    assert whole.body == bytewise.body == followed.body
+
+
+@pytest.mark.parametrize("name", BAD_CHUNKS)
+def test_a_bad_chunked_body_two_ways(name: str) -> None:
+    for take in (lambda it, data: it.take(data, 0), take_bytewise):
+        with pytest.raises(Refused) as refused:
+            take(body(), BAD_CHUNKS[name])
+        assert refused.value.refusal.status == 400
+
+
+@pytest.mark.parametrize("name", GOOD_CHUNKS)
+def test_a_chunked_body_that_is_cut_short_is_not_complete(name: str) -> None:
+    data = GOOD_CHUNKS[name][:300]
+    for at in range(min(len(data), len(GOOD_CHUNKS[name]) - 1)):
+        it = body()
+        it.take(data[:at], 0)
+        assert it.place is not Place.END
+
+
+def test_names_of_hosts_are_compared_in_one_form() -> None:
+    guard = HostGuard(frozenset({"Emr.Example", "[::1]", "0:0::2", "10.0.0.1"}))
+    for good in (
+        b"emr.example",
+        b"EMR.EXAMPLE:80",
+        b"[::1]",
+        b"[0:0:0::1]:1",
+        b"[::2]",
+        b"10.0.0.1",
+    ):
+        assert guard.judge(good) is HostVerdict.ALLOWED
+        assert guard.judge(good) is HostVerdict.ALLOWED  # as kept
+    for foreign in (b"emr.example.", b"[::3]", b"10.0.0.10", b"a", b"167772161", b"0x0a.0.0.1"):
+        assert guard.judge(foreign) is HostVerdict.FOREIGN
+    for malformed in (b"", b":1", b"a b", b"[::1", b"a:b", b"::1"):
+        assert guard.judge(malformed) is HostVerdict.MALFORMED
+
+
+def test_a_unix_socket_takes_any_host_that_is_one() -> None:
+    guard = AnyHost()
+    assert guard.judge(b"") is HostVerdict.ALLOWED
+    assert guard.judge(b"rebound.example") is HostVerdict.ALLOWED
+    assert guard.judge(b"a b") is HostVerdict.MALFORMED
+
+
+def test_what_a_path_and_a_query_are() -> None:
+    lines = Lines(1000)
+    line = lines.read(b"GET /v1/models/BAAI%2Fbge-m3%20x?a=%20&b HTTP/1.1\r\n")
+    assert (line.path, line.query, line.minor) == ("/v1/models/BAAI/bge-m3 x", "a=%20&b", 1)
+    line = lines.read(b"GET /%C3%A9 HTTP/1.0\r\n")
+    assert (line.path, line.minor) == ("/é", 0)
+    line = lines.read(b"GET http://Host:1?q HTTP/1.1\r\n")
+    assert (line.path, line.query, line.authority) == ("/", "q", b"Host:1")
+    line = lines.read(b"OPTIONS * HTTP/1.1\r\n")
+    assert (line.path, line.authority) == ("*", None)
