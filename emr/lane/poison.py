@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 
+from emr.lane.fill import Room
 from emr.lane.ticket import Params, Request, Ticket
 
 CANARY = b'"The quick brown fox jumps over the lazy dog."'
@@ -74,6 +75,30 @@ class Trial:
         for half in (by_caller[middle:], by_caller[:middle]):
             if half:
                 self.groups.append((part, [ticket for group in half for ticket in group]))
+
+    @staticmethod
+    def fits(group: Group, room: Room) -> bool:
+        """Whether a group may travel in one call; a single text always may."""
+        tickets = group[1]
+        texts = sum([len(ticket.places) for ticket in tickets])
+        return texts == 1 or (
+            texts <= room.texts
+            and sum([ticket.tokens for ticket in tickets]) <= room.tokens
+            and sum([ticket.bytes for ticket in tickets]) <= room.bytes
+        )
+
+    def split(self, group: Group) -> Group:
+        """A cap shrank meanwhile: two groups in place of one; returns the one that goes first."""
+        part, tickets = group
+        at = self.groups.index(group)
+        if len(tickets) == 1:
+            (ticket,) = tickets
+            rest = [ticket.cut((len(ticket.places) + 1) // 2, ticket.tag)]
+        else:
+            middle = (len(tickets) + 1) // 2
+            tickets, rest = tickets[:middle], tickets[middle:]
+        self.groups[at : at + 1] = [(part, rest), (part, tickets)]
+        return self.groups[at + 1]
 
     def ask_canary(self) -> None:
         """Let the harmless sentence go next."""

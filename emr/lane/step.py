@@ -97,6 +97,8 @@ def _isolated_call(account: Account, now: float, out: Effects) -> bool:
     if found is None:
         return False
     trial, group = found
+    while not trial.fits(group, room_of(account)):
+        group = trial.split(group)
     at = isolation.ready_at(now)
     if at > now:
         _wake_at(account, at)
