@@ -22,6 +22,7 @@ from emr.lane.flight import Flight, Flights, Waiter
 from emr.lane.gate import TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
+from emr.lane.lengths import Lengths
 from emr.lane.pace import Pace
 from emr.lane.poison import Isolation
 from emr.lane.retry import Credits, Resting
@@ -49,6 +50,7 @@ class Account:
         self.latency = Latency()
         self.credits = Credits()
         self.order = FairOrder()
+        self.lengths = Lengths(spec.dimensions)
         # where tickets are
         self.lanes: dict[Params, Lane] = {}
         self.resting = Resting()

@@ -32,6 +32,9 @@ WAITS = (Ending.RATE, Ending.OVERLOAD)
 
 def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Effects) -> None:
     """Take in how a call ended. Each of its tickets is answered, refused, or waits again."""
+    if outcome.reply is not None:
+        outcome = _measured(account, batch, outcome, outcome.reply)
+    out.outcome = outcome
     verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
     ended_before = {ticket.request for ticket in batch.tickets if ticket.request.ended}
@@ -71,6 +74,15 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
         _let_waiters_go(account, batch, verdict, ended_before, now, out)
     if account.gate.reason in LATCHES and now < account.gate.until:
         patience.shed(account, now, out)  # what was put back, or waited for this try
+
+
+def _measured(account: Account, batch: Batch, outcome: Outcome, reply: Reply) -> Outcome:
+    """The outcome; that of a broken call when its vectors have a wrong length."""
+    fault = account.lengths.fault(batch.lane_params, reply.dimensions)
+    if not fault:
+        return outcome
+    verdict = Verdict(Ending.PROTOCOL, outcome.verdict.status, fault)
+    return replace(outcome, verdict=verdict, reply=None)
 
 
 def _let_waiters_go(
