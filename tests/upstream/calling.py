@@ -14,7 +14,7 @@ from tests.support.aio import run
 from tests.support.peer import Guest, Peer
 from tests.upstream.provider import KEY
 
-CALL = Call(Params("m"), [b'"a"'], first_byte_s=20.0, whole_s=20.0)
+CALL = Call(Params("m"), [b'"a"'], first_byte_s=1000.0, whole_s=1000.0)
 GOOD = b'{"data":[{"index":0,"embedding":[0.5]}]}'
 
 
