@@ -108,8 +108,10 @@ RULES: tuple[Rule, ...] = (
     ),
     # the credential, where the status says something else
     _rule(Ending.AUTH, (400,), r"api[ -_]key (?:is )?(?:not valid|invalid|expired)"),  # Gemini
-    # nothing left, whatever the status
+    # nothing left, whatever the status; Gemini says "exceeded your current quota" for rates too
     _rule(Ending.QUOTA, (402,)),
+    _rule(Ending.QUOTA, (429,), _LONG),
+    _rule(Ending.RATE, (429,), r"Per(?:Minute|Second)Per"),
     _rule(
         Ending.QUOTA,
         (400, 403, 429),
@@ -119,7 +121,6 @@ RULES: tuple[Rule, ...] = (
         "insufficient_quota",
         "billing_hard_limit_reached",
     ),
-    _rule(Ending.QUOTA, (429,), _LONG),
     # out of capacity
     _rule(Ending.OVERLOAD, (429,), r"overloaded|capacity exceeded|server busy", "3505"),
     _rule(Ending.OVERLOAD, (429,), "", "overloaded"),  # TEI

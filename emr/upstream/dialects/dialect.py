@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import orjson
 
+from emr.lane.ticket import Params
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
+from emr.upstream.endpoint import Endpoint
 
 
 class Unaskable(Exception):
@@ -26,6 +28,9 @@ class Dialect(Protocol):
     def headers(self, credential: str) -> list[tuple[str, str]]:
         """The header fields that carry the credential, none when it is empty."""
 
+    def target(self, endpoint: Endpoint, params: Params) -> str:
+        """The target of the request; some providers have the model in it."""
+
     def write(self, call: Call) -> bytes:
         """The body of the request. Raises Unaskable."""
 
@@ -33,9 +38,16 @@ class Dialect(Protocol):
         """The vectors of a good reply. Raises emr.upstream.reply.Unreadable."""
 
 
-def bearer(credential: str) -> list[tuple[str, str]]:
-    """`Authorization: Bearer`, as nearly every provider has it."""
-    return [("Authorization", f"Bearer {credential}")] if credential else []
+class UsualDialect:
+    """What most providers have in common: a key as Bearer, one target for all models."""
+
+    def headers(self, credential: str) -> list[tuple[str, str]]:
+        """See Dialect."""
+        return [("Authorization", f"Bearer {credential}")] if credential else []
+
+    def target(self, endpoint: Endpoint, params: Params) -> str:
+        """See Dialect."""
+        return endpoint.target(params.path)
 
 
 def join_body(key: bytes, texts: Sequence[bytes], fields: Mapping[str, Any]) -> bytes:

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
-from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
+from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 from emr.upstream.reply import OPENAI_SHAPE, read_reply
 
 
-class OpenAI:
+class OpenAI(UsualDialect):
     """OpenAI's own API."""
 
     name = "openai"
     token_ids = True
-
-    def headers(self, credential: str) -> list[tuple[str, str]]:
-        """See Dialect."""
-        return bearer(credential)
 
     def write(self, call: Call) -> bytes:
         """See Dialect. `input_type` is left out; the vectors are the same for both."""

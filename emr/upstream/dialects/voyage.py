@@ -11,18 +11,14 @@ from __future__ import annotations
 
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
-from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
+from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 from emr.upstream.reply import OPENAI_SHAPE, read_reply
 
 _TRUNCATION = {None: None, "none": False, "end": True}
 
 
-class Voyage:
+class Voyage(UsualDialect):
     """Voyage AI, also under MongoDB's address."""
-
-    def headers(self, credential: str) -> list[tuple[str, str]]:
-        """See Dialect."""
-        return bearer(credential)
 
     def write(self, call: Call) -> bytes:
         """See Dialect."""
