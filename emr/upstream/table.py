@@ -148,7 +148,7 @@ OPENAI = Kind(
     calls_per_minute=3000,
     tokens_per_minute=1e6,
     input_types=False,
-    truncations=("none",),
+    truncations=("none", "end"),  # not said, see its dialect
     token_ids=True,
     independent=_OPENAI_FIELDS,
 )
@@ -168,6 +168,7 @@ OPENAI_COMPATIBLE = Kind(
     models=MappingProxyType({}),
     any_model=True,
     input_types=False,
+    truncations=("none", "end"),  # not said, see its dialect
     independent=_OPENAI_FIELDS,
 )
 
@@ -184,7 +185,7 @@ LOCAL = Kind(
     max_bytes=8 * MIB,
     models=MappingProxyType({LOCAL_MODEL: Model((256, 64, 128), None, None, 0.0)}),
     input_types=False,
-    truncations=("none",),
+    truncations=("none", "start", "end"),  # no text is too long for it
     independent=_OPENAI_FIELDS,
 )
 

@@ -215,6 +215,8 @@ def test_the_type_of_input(make: type[Form], input_type: str | None, word: str |
         (CohereV2Form, "end", "truncate", "END"),
         (CohereV1Form, "end", "truncate", "END"),
         (OpenAIForm, "none", "truncate", None),
+        (OpenAIForm, "end", "truncate", None),
+        (CompatibleForm, "end", "truncate", None),
     ],
 )
 def test_truncation(make: type[Form], truncate: str | None, field: str, value: Any) -> None:
@@ -227,7 +229,8 @@ def test_truncation(make: type[Form], truncate: str | None, field: str, value: A
     ("make", "params"),
     [
         (VoyageForm, Params(MODEL, truncate="start")),
-        (OpenAIForm, Params(MODEL, truncate="end")),
+        (OpenAIForm, Params(MODEL, truncate="start")),
+        (CompatibleForm, Params(MODEL, truncate="start")),
         (OpenAIForm, Params(MODEL, dtype="int8")),
         (CompatibleForm, Params(MODEL, dtype="int8")),
         (VoyageForm, Params(MODEL, dtype="int4")),

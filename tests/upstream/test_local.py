@@ -116,6 +116,12 @@ def test_a_call() -> None:
     assert outcome.first_byte_s > 0.0
 
 
+@pytest.mark.parametrize("truncate", [None, *LOCAL.truncations])
+def test_no_text_is_too_long(truncate: str | None) -> None:
+    outcome = outcome_of(Call(Params(LOCAL_MODEL, truncate=truncate), as_json([LONG])))
+    assert outcome.verdict.ending is Ending.OK
+
+
 def test_dimensions_of_a_call() -> None:
     for dimensions in LOCAL.models[LOCAL_MODEL].dimensions:
         outcome = outcome_of(Call(Params(LOCAL_MODEL, dimensions=dimensions), [b'"a"']))
