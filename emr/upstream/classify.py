@@ -119,6 +119,7 @@ RULES: tuple[Rule, ...] = (
         r"|balance (?:is )?(?:empty|exhausted|not enough|too low|insufficient)"
         r"|(?:no|not enough|out of) (?:credits?|balance)|recharge",
         "insufficient_quota",
+        "quota_exceeded",  # another emr
         "billing_hard_limit_reached",
     ),
     # out of capacity
@@ -218,7 +219,7 @@ def _judge(status: int, said: Said, headers: Headers, now: float) -> Verdict:
         retry_after_s(headers, said.details, said.words, now),
         cap=numbers.get("cap"),
         got=numbers.get("got"),
-        index=numbers.get("index"),
+        index=numbers.get("index", said.index) if ending is Ending.BAD_TEXT else None,
         limits=limits,
         dimension=dimension,
     )

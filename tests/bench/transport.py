@@ -23,7 +23,7 @@ from emr.upstream.addresses import Reach
 from emr.upstream.call import Call
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import Endpoint
-from emr.upstream.table import OPENAI
+from emr.upstream.hosted import OPENAI
 from emr.upstream.transport import Transport
 
 IN_FLIGHT = 64

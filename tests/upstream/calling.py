@@ -8,7 +8,7 @@ from emr.lane.ticket import Params
 from emr.upstream.call import Call, Outcome
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
-from emr.upstream.table import VOYAGE
+from emr.upstream.hosted import VOYAGE
 from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer

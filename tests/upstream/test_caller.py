@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending, Limits, Verdict
 from emr.upstream.call import Call, Outcome
-from emr.upstream.caller import READ_ON_LOOP_MAX, HttpCaller
+from emr.upstream.caller import MAX_HEADS, READ_ON_LOOP_MAX, HttpCaller
 from emr.upstream.endpoint import Allow, check_endpoint
+from emr.upstream.hosted import AZURE, COHERE, GEMINI, OPENAI, VOYAGE
 from emr.upstream.kinds import Kind
 from emr.upstream.link import Answer
-from emr.upstream.table import COHERE, KINDS, OPENAI, VOYAGE
+from emr.upstream.self_hosted import INFINITY, OLLAMA
+from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer
@@ -221,6 +223,39 @@ def test_the_body_of_a_request(kind: Any, call: Call, body: bytes) -> None:
     assert written == body
     assert head.endswith(b"Content-Length: %d\r\n\r\n" % len(body))
     assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "model", "target"),
+    [
+        (AZURE, "https://x.openai.azure.com", "d-1",
+         "/openai/deployments/d-1/embeddings?api-version=2024-10-21"),
+        (AZURE, "https://x.openai.azure.com/?api-version=2023-05-15", "d 1/ü",
+         "/openai/deployments/d%201%2F%C3%BC/embeddings?api-version=2023-05-15"),
+        (AZURE, "https://x.openai.azure.com/openai/deployments/fixed/embeddings?a=b", "d-1",
+         "/openai/deployments/fixed/embeddings?a=b&api-version=2024-10-21"),
+        (GEMINI, "", "gemini-embedding-001",
+         "/v1beta/models/gemini-embedding-001:batchEmbedContents"),
+        (GEMINI, "https://h.example/v1beta", "m", "/v1beta/models/m:batchEmbedContents"),
+        (OLLAMA, "", "m", "/api/embed"),
+        (INFINITY, "http://localhost:7997", "m", "/embeddings"),
+        (OPENAI, "https://h.example/{model}/embeddings", "a\r\nb", "/a%0D%0Ab/embeddings"),
+    ],
+)  # fmt: skip
+def test_the_target_of_a_request(kind: Kind, url: str, model: str, target: str) -> None:
+    caller = HttpCaller(kind, check_endpoint(url, kind), KEY, Transport())
+    head, _ = caller._write(Call(Params(model), [b'"a"']))
+    assert head.split(b" ")[1] == target.encode()
+    assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("models", [MAX_HEADS - 1, MAX_HEADS, MAX_HEADS + 1, 3 * MAX_HEADS])
+def test_heads_are_not_kept_without_end(models: int) -> None:
+    caller = HttpCaller(GEMINI, check_endpoint("", GEMINI), KEY, Transport())
+    for number in range(models):
+        head, _ = caller._write(Call(Params(f"m{number}"), [b'"a"']))
+        assert b"/models/m%d:" % number in head
+        assert len(caller._heads) <= MAX_HEADS
 
 
 def test_the_whole_head() -> None:

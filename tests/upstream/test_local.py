@@ -22,7 +22,7 @@ from emr.upstream.call import Call, Outcome
 from emr.upstream.local import model as model_module
 from emr.upstream.local.caller import LocalCaller
 from emr.upstream.local.model import LocalModel, NotInstalled, is_installed
-from emr.upstream.table import LOCAL, LOCAL_MODEL
+from emr.upstream.self_hosted import LOCAL, LOCAL_MODEL
 from tests.support.aio import run
 
 TEXTS = ["hello world", "Parse a date from a string.", "é 😀 \x00 <s> §", " ", "x" * 3000, "\n\n"]

@@ -10,7 +10,7 @@ from emr.lane.verdict import Ending
 from emr.upstream.call import Call
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
-from emr.upstream.table import VOYAGE
+from emr.upstream.hosted import VOYAGE
 from emr.upstream.transport import Transport
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import orjson
 
@@ -16,6 +17,7 @@ from emr.lane.ticket import Params
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
 from emr.upstream.endpoint import Endpoint
+from emr.upstream.reply import OPENAI_SHAPE, read_reply
 
 
 class Unaskable(Exception):
@@ -39,7 +41,12 @@ class Dialect(Protocol):
 
 
 class UsualDialect:
-    """What most providers have in common: a key as Bearer, one target for all models."""
+    """What most providers have in common: a key as Bearer, one target, OpenAI's shape of a reply.
+
+    `{model}` in the path of an endpoint stands for the model's name.
+    """
+
+    shape = OPENAI_SHAPE
 
     def headers(self, credential: str) -> list[tuple[str, str]]:
         """See Dialect."""
@@ -47,7 +54,12 @@ class UsualDialect:
 
     def target(self, endpoint: Endpoint, params: Params) -> str:
         """See Dialect."""
-        return endpoint.target(params.path)
+        target = endpoint.target(params.path)
+        return target.replace("{model}", quote(params.model, safe="")) if "{" in target else target
+
+    def read(self, call: Call, body: bytes) -> Reply:
+        """See Dialect."""
+        return read_reply(body, self.shape, call.params, len(call.texts))
 
 
 def join_body(key: bytes, texts: Sequence[bytes], fields: Mapping[str, Any]) -> bytes:

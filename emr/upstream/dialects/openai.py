@@ -14,10 +14,8 @@ openai-python.
 
 from __future__ import annotations
 
-from emr.lane.verdict import Reply
 from emr.upstream.call import Call
 from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
-from emr.upstream.reply import OPENAI_SHAPE, read_reply
 
 
 class OpenAI(UsualDialect):
@@ -42,10 +40,6 @@ class OpenAI(UsualDialect):
             "user": call.user,
         }
         return join_body(b"input", call.texts, fields)
-
-    def read(self, call: Call, body: bytes) -> Reply:
-        """See Dialect."""
-        return read_reply(body, OPENAI_SHAPE, call.params, len(call.texts))
 
 
 class OpenAICompatible(OpenAI):

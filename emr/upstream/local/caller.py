@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from emr.lane.verdict import OK, Ending, Reply, Verdict
 from emr.upstream.call import Call, Outcome
 from emr.upstream.local.model import DIMENSIONS, LocalModel, NotInstalled, Unembeddable
-from emr.upstream.table import LOCAL_MODEL
+from emr.upstream.self_hosted import LOCAL_MODEL
 
 
 class LocalCaller:
