@@ -2,7 +2,7 @@
 
 One status means several things: a 429 is a rate, an empty account or a server out of capacity; a
 400 is a size, a text or a parameter. So the words are looked at first, by the rules below, which
-are the providers' own messages (providers' documentation, SDKs and issue threads). Where no rule
+are the providers' own messages (their documentation, SDKs and the reports of users). Where no rule
 knows the words, the status decides:
 
     400, 422            BAD_TEXT: the callers of the call are told apart by asking again in halves

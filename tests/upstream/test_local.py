@@ -135,6 +135,7 @@ def test_dimensions_of_a_call() -> None:
         (Params(LOCAL_MODEL, dimensions=100), "64, 128 or 256"),
         (Params(LOCAL_MODEL, dimensions=0), "64, 128 or 256"),
         (Params(LOCAL_MODEL, dtype="int8"), "floats"),
+        (Params(LOCAL_MODEL, token_ids=True), "check_embedding_ctx_length=False"),
         (Params(LOCAL_MODEL, whole=b"{}"), "only takes requests for embeddings"),
     ],
 )
