@@ -93,12 +93,15 @@ def check_row_endpoint(url: str, kind: Kind, leeway: Leeway) -> str:
         endpoint = check_endpoint(url, kind, allowed(leeway))
     except Refused as refused:
         raise ValueError(refused.refusal.message) from None
-    return f"{endpoint}{endpoint.query}"
+    return f"{endpoint.scheme}://{endpoint.authority}{endpoint.target()}"
 
 
 def endpoint_of(row: Row) -> Endpoint:
-    """The endpoint of a row that was checked when it was made."""
-    return check_endpoint(row.endpoint, KINDS[row.provider_type], allowed(row.leeway))
+    """The endpoint of a row that was checked when it was made; Azure's with its version."""
+    url = row.endpoint
+    if row.api_version and "api-version=" not in url:
+        url += f"{'&' if '?' in url else '?'}api-version={row.api_version}"
+    return check_endpoint(url, KINDS[row.provider_type], allowed(row.leeway))
 
 
 class App:

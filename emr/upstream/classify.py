@@ -79,6 +79,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(Ending.SIZE_ITEMS, _CLIENT, rf"batch size.*?(?:not be larger than|at most) {_N}"),
     _rule(
+        Ending.SIZE_ITEMS, _CLIENT, rf"batch size limit is {_N}(?:.*?batch size is {_GOT})?"
+    ),  # Voyage
+    _rule(
         Ending.SIZE_ITEMS,
         _CLIENT,
         rf"array too long.*?maximum length {_N}.*?length {_GOT}",  # OpenAI

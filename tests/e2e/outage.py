@@ -84,9 +84,7 @@ def show(answers: list[Answer], seconds: float, rate: float) -> None:
             for after in (1, 2, 3, 5):
                 since = 2 * seconds + after
                 got = sum(a.status == 200 and since - 1 <= a.at + a.took < since for a in answers)
-                print(
-                    f"{'':<11} answered in second {after} after the end: {got} of {rate:.0f} a second"
-                )
+                print(f"{'':<11} answered in second {after} of it: {got}, of {rate:.0f} a second")
 
 
 def main() -> None:
@@ -98,14 +96,12 @@ def main() -> None:
     s = args.seconds
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        with fake(folder, "--latency-ms", "180", "--latency-sigma", "0.15") as provider:
-            with router(folder, voyage_row(provider)) as emr:
-                plan = f"0-{s} error=0.5; {s}-{2 * s} reset=1; {2 * s}- none"
-                httpx.post(
-                    f"{provider.url}/_fake/settings", json={"schedule": plan}
-                ).raise_for_status()
-                answers = asyncio.run(ask_all(emr, s, args.rate))
-                show(answers, s, args.rate)
+        flags = ("--latency-ms", "180", "--latency-sigma", "0.15")
+        with fake(folder, *flags) as provider, router(folder, voyage_row(provider)) as emr:
+            plan = f"0-{s} error=0.5; {s}-{2 * s} reset=1; {2 * s}- none"
+            httpx.post(f"{provider.url}/_fake/settings", json={"schedule": plan}).raise_for_status()
+            answers = asyncio.run(ask_all(emr, s, args.rate))
+            show(answers, s, args.rate)
 
 
 if __name__ == "__main__":

@@ -214,6 +214,9 @@ SAID: list[tuple[str, int, Any, dict[str, Any]]] = [
      {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
                 "status": "INVALID_ARGUMENT"}},
      {"ending": Ending.AUTH}),
+    ("voyage texts", 400,
+     {"detail": "The batch size limit is 1000. Your batch size is 1001."},
+     {"ending": Ending.SIZE_ITEMS, "cap": 1000, "got": 1001}),
     # TEI, Infinity, Ollama, vLLM and other servers
     ("tei texts", 422,
      {"error": "batch size 64 > maximum allowed batch size 32", "error_type": "Validation"},
