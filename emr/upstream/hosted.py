@@ -14,6 +14,8 @@ from emr.lane.settings import Home
 from emr.upstream.kinds import Kind, Model
 
 MIB = 1024 * 1024
+VOYAGE_PATHS = frozenset({"/v1/contextualizedembeddings", "/v1/multimodalembeddings"})
+COHERE_PATHS = frozenset({"/v1/embed", "/v2/embed"})
 OPENAI_FIELDS = frozenset({"input", "model", "encoding_format", "dimensions", "user"})
 
 
@@ -44,6 +46,7 @@ VOYAGE = Kind(
     path="/v1/embeddings",
     default_model="voyage-code-3",
     key_variable="VOYAGE_API_KEY",
+    passes=VOYAGE_PATHS,
     max_texts=128,  # of its older documentation; its API now takes 1,000, which a row may set
     max_tokens=120_000,
     max_bytes=8 * MIB,  # not documented; over 1M tokens of prose
@@ -99,6 +102,7 @@ COHERE = Kind(
     path="/v2/embed",
     default_model="embed-v4.0",
     key_variable="COHERE_API_KEY",
+    passes=COHERE_PATHS,
     max_texts=96,
     max_tokens=128_000,  # not documented; the longest text of its newer models fits
     max_bytes=8 * MIB,  # not documented; as Voyage
@@ -162,7 +166,6 @@ AZURE = Kind(
     max_tokens=120_000,  # OpenAI's 300,000 is not confirmed here; a call must fit into a minute
     max_bytes=8 * MIB,
     models=MappingProxyType({}),
-    any_model=True,
     calls_per_minute=720,
     tokens_per_minute=120_000,
     input_types=False,
@@ -217,7 +220,6 @@ JINA = Kind(
             "jina-embeddings-v4": Model((), 32_000),
         }
     ),
-    any_model=True,
     calls_per_minute=500,
     tokens_per_minute=2e6,
     dtypes=("float", "binary", "ubinary"),

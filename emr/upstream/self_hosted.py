@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from emr.lane.settings import Home
-from emr.upstream.hosted import MIB, OPENAI_FIELDS
+from emr.upstream.hosted import COHERE_PATHS, MIB, OPENAI_FIELDS, VOYAGE_PATHS
 from emr.upstream.kinds import Kind, Model
 
 LOCAL_MODEL = "wordllama-256"  # as its weights are named: 256 numbers a vector
@@ -28,7 +28,6 @@ def _server(name: str, path: str, max_texts: int, max_tokens: int) -> Kind:
         max_tokens=max_tokens,
         max_bytes=2 * MIB,  # the smallest body limit that is known of such a server (TEI's)
         models=MappingProxyType({}),
-        any_model=True,
         input_types=False,
         truncations=("none", "end"),  # not said, see the dialect
         independent=OPENAI_FIELDS,
@@ -55,13 +54,13 @@ OLLAMA = Kind(
     home=Home.SELF_HOSTED,
     endpoint="http://localhost:11434/api/embed",
     path="/api/embed",
+    passes=frozenset({"/api/embed"}),
     default_model="",
     key_variable="",
     max_texts=32,
     max_tokens=100_000,
     max_bytes=2 * MIB,
     models=MappingProxyType({}),
-    any_model=True,
     base64=False,
     input_types=False,
     truncations=("none", "end"),
@@ -74,13 +73,13 @@ EMR = Kind(
     home=Home.SELF_HOSTED,
     endpoint="",
     path="/v1/embeddings",
+    passes=VOYAGE_PATHS | COHERE_PATHS | {"/api/embed"},
     default_model="",
     key_variable="",
     max_texts=2048,  # server.max_texts_per_request
     max_tokens=1_000_000,
     max_bytes=8 * MIB,  # half of server.max_body_bytes
     models=MappingProxyType({}),
-    any_model=True,
     dtypes=("float", "int8", "uint8", "binary", "ubinary"),
     truncations=("none", "end"),
     token_ids=True,
