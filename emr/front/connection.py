@@ -143,6 +143,8 @@ class Connection(asyncio.Protocol):
         """An answer was written whole; with `turn.closes` it was the last."""
         intake = self._intake
         if turn.closes:
+            if not intake.is_over:  # a stream that ends with its connection
+                intake.end(turn)
             if intake.is_input_lost:
                 self._linger()
             else:
