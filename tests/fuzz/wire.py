@@ -54,6 +54,7 @@ OF_TRAILERS = (
     "Only Transfer-Encoding: chunked is supported",
     "bad Content-Length",
     "conflicting Content-Length headers",
+    "multiple Transfer-Encoding headers",
 )
 
 
