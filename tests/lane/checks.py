@@ -56,6 +56,12 @@ class CountedCredits(Credits):
         return paid
 
 
+def spent_by(account: Account) -> int:
+    """The credits that a watched account spent."""
+    assert isinstance(account.credits, CountedCredits)
+    return account.credits.spent
+
+
 class WatchedProvider(Provider):
     """A provider whose every incoming call is looked at first."""
 
@@ -152,9 +158,9 @@ class Watch:
         self.trace.append(
             (self.world.now, "came", self._names[account], batch.number, verdict.ending)
         )
-        paid = self._spent(account)
+        paid = spent_by(account)
         out = self._settle(account, batch, *end)
-        self._retried(account, batch, verdict, self._spent(account) - paid)
+        self._retried(account, batch, verdict, spent_by(account) - paid)
         if old:
             assert gate.epoch == before[1], "I10: a reply of an earlier epoch changed the gate"
             assert gate.until >= before[2], "I10: and moved it back"
@@ -183,11 +189,6 @@ class Watch:
             assert paid == again or account.gate.reason in LATCHES, "I9: tried again unpaid"
         else:
             assert paid == 0, "I9: paid for nothing"
-
-    @staticmethod
-    def _spent(account: Account) -> int:
-        assert isinstance(account.credits, CountedCredits)
-        return account.credits.spent
 
     # after every turn
 
