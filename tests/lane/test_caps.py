@@ -256,7 +256,10 @@ def test_what_was_out_when_the_estimates_changed_is_weighed_when_it_comes_back()
     too_many = End(size_error(Ending.SIZE_TOKENS, 1000, 2000), 0.02)
     held = End(Verdict(Ending.RATE, 429, retry_after=5.0), 0.1)
     world, crowd = town(Provider(Script(too_many, held)), max_texts=10, max_tokens=1000)
-    _, out = [crowd.ask(*[b'"%d %s"' % (caller, b"x" * 50)] * 10) for caller in range(2)]
+    _, out = (
+        crowd.ask(*[b'"%d %d %s"' % (caller, number, b"x" * 48) for number in range(10)])
+        for caller in range(2)
+    )
     world.run(0.11)
     account = crowd.account
     assert account.caps.tokens_a_byte == 1.0

@@ -107,7 +107,7 @@ def test_who_leaves_in_back_off_does_not_come_back() -> None:
     world, crowd = town(provider, seed=3)
     gone = crowd.ask(text("gone"))
     world.run(0.031)
-    assert crowd.account.resting.texts == 1
+    assert [ticket.request for ticket in crowd.account.resting.tickets] == [gone.request]
     crowd.leave(gone)
     world.run(5.0)
     assert provider.sizes() == [1]

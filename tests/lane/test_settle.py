@@ -181,7 +181,7 @@ def test_one_poisoned_text_among_fifty_callers(tells_index: bool) -> None:
     guilty = crowd.answers.pop(31)
     assert kind(guilty) == "validation_error"
     assert all(answer.served for answer in crowd.answers)
-    assert provider.texts().count(POISON) <= 2
+    assert provider.texts().count(POISON) <= 7, "alone at once, or by halves"
 
 
 def test_several_poisoned_texts_are_each_their_own_callers() -> None:
