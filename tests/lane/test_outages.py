@@ -163,14 +163,14 @@ def test_bulk_goes_on_through_a_brown_out() -> None:
     def texts_in_a_minute(*faults: Fault) -> int:
         provider = Provider(*faults)
         world, crowd = town(provider, max_texts=16)
-        for _ in range(16):
-            crowd.bulk(250, 0.0, 60.0)
+        for _ in range(64):
+            crowd.bulk(16, 0.0, 60.0)
         world.run(60.0)
         good = [s for s in provider.between(20.0, 60.0) if s.ending is Ending.OK]
         return sum([len(seen.texts) for seen in good])
 
     broken = texts_in_a_minute(Fault(Trouble.ERROR, 20.0, 60.0, 0.5))
-    assert broken >= 0.4 * texts_in_a_minute()  # 0.45
+    assert broken >= 0.4 * texts_in_a_minute()  # 0.51
 
 
 def test_wrong_counts_are_tried_again_and_are_nobodys_outage() -> None:
