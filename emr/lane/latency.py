@@ -18,9 +18,10 @@ from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Batch
 
 FIRST_GUESS_S = 0.25  # before the first reply: a hosted call of one text takes 0.1 to 0.3 s
-# the drift a call, in variances of a measurement: a follows about the last fifty calls (gain 0.02);
-# b at a thousand tokens likewise
-DRIFT_A, DRIFT_B = 4e-4, 4e-10
+# the drift a call, in variances of a measurement: a, and what b adds to the largest call seen (of
+# at least so many tokens), follow about the last fifty calls (gain 0.02)
+DRIFT = 4e-4
+LARGEST_MIN = 1000
 RTT_WEIGHT = 0.3
 SAMPLES = 200  # a size class's tail: enough for a 99th percentile
 ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
@@ -31,13 +32,14 @@ TAIL_FACTOR = 4.0
 class Latency:
     """The latency model of one account."""
 
-    __slots__ = ("_a", "_b", "_p", "_tails", "calls", "rtt_s")
+    __slots__ = ("_a", "_b", "_largest", "_p", "_tails", "calls", "rtt_s")
 
     def __init__(self) -> None:
         self.calls = 0
         self.rtt_s = FIRST_GUESS_S
         self._a, self._b = FIRST_GUESS_S, 0.0
         self._p = (1e3, 0.0, 1e-3)  # covariance: variances of a and b, and between them
+        self._largest = float(LARGEST_MIN)
         self._tails: dict[int, deque[float]] = {}
 
     def took(self, tokens: int, seconds: float) -> None:
@@ -58,9 +60,17 @@ class Latency:
         scale = 1.0 + g0 + x * g1
         k0, k1 = g0 / scale, g1 / scale
         error = y - (self._a + self._b * x)
-        self._a = max(0.0, self._a + k0 * error)
-        self._b = max(0.0, self._b + k1 * error)
-        self._p = (p00 - k0 * g0 + DRIFT_A, p01 - k0 * g1, p11 - k1 * g1 + DRIFT_B)
+        a, b = self._a + k0 * error, self._b + k1 * error
+        # none of the two is negative: each takes with it what the other has to give. Cutting them
+        # off one by one would turn the next gain against the line, and b would grow without bound
+        if b < 0.0:
+            a, b = a - p01 / p11 * b, 0.0
+        if a < 0.0:
+            a, b = 0.0, max(0.0, b - p01 / p00 * a)
+        self._a, self._b = a, b
+        self._largest = max(self._largest, x)
+        drift_b = DRIFT / self._largest**2
+        self._p = (p00 - k0 * g0 + DRIFT, p01 - k0 * g1, p11 - k1 * g1 + drift_b)
 
     def estimate_s(self, tokens: int) -> float:
         """T: how long a call of so many tokens will take."""

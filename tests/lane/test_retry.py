@@ -98,6 +98,7 @@ def test_at_the_time_told_there_is_a_credit(start: float, waits: list[float]) ->
         at = purse.next_at(now)
         assert at >= now
         assert purse.take(at), "else the step would come back at once, for ever"
+        now = at
 
 
 # resting
