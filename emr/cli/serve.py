@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 def rereader(args: argparse.Namespace, places: Places) -> Reread:
     """What reads configuration and admin secret, now and at every reload."""
-    from emr.app import row_rules
     from emr.control.config import find_file, load
+    from emr.control.endpoints import row_rules
     from emr.control.secrets import find_admin_secret
 
     flags = {key: getattr(args, name) for key, name in FLAGS.items() if getattr(args, name)}
