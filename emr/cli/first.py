@@ -74,7 +74,7 @@ class Welcome:
                 where = "http://localhost/v1/embeddings"
             lines += [
                 "Try it:",
-                f"  curl -s {socket}{where} -H \"Authorization: Bearer {key}\" "
+                f'  curl -s {socket}{where} -H "Authorization: Bearer {key}" '
                 "-H 'Content-Type: application/json' -d '{\"input\":\"hello\"}'",
                 "A client that insists on another model name works with this in config.toml:",
                 f'  [models]\n  "{SAMPLE_MODEL}" = "{only.name}/{only.model}"',
