@@ -84,7 +84,7 @@ def find_server(args: argparse.Namespace) -> Server:
             f"no emr answers at {DEFAULT}, and none uses {local.database}: start one with"
             " `emr serve`, or say where it is with --server"
         )
-    return _by_lock(args, local, address)
+    return by_lock(args, local, address)
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def find_manager(args: argparse.Namespace) -> Iterator[Manager]:
             with contextlib.closing(taken) as own:
                 yield own
             return
-        server = _by_lock(args, local, taken)
+        server = by_lock(args, local, taken)
     with over_api(server, admin_secret(args)) as manager:
         yield manager
 
@@ -155,6 +155,16 @@ def context_of(args: argparse.Namespace, address: Address) -> ssl.SSLContext | N
     return client_context(args.ca, args.client_cert)
 
 
+def by_lock(args: argparse.Namespace, local: Local, address: Address) -> Server:
+    """The server of our own database, which shows the certificate of our own configuration."""
+    certificate = local.loaded.settings.server.tls_cert
+    if address.scheme != "https" or args.ca is not None or certificate is None:
+        return Server(address, context_of(args, address))
+    from emr.cli.ask.tls import pinned_context
+
+    return Server(address, pinned_context(Path(certificate), args.client_cert))
+
+
 def _first_found(args: argparse.Namespace) -> Server | None:
     """The server that was named, or that answers at the default address. Raises Trouble."""
     from emr.cli.output import say
@@ -189,16 +199,6 @@ def _something_else(args: argparse.Namespace, why: str) -> Server:
     local = Local.of(args)
     address = local.server()
     if address is not None and address.is_loopback and address.port == DEFAULT.port:
-        return _by_lock(args, local, address)
+        return by_lock(args, local, address)
     told = "say where yours is with" if address is None else f"yours is at {address}: say so with"
     raise Trouble(f"{why}; {told} --server")
-
-
-def _by_lock(args: argparse.Namespace, local: Local, address: Address) -> Server:
-    """The server of our own database, which shows the certificate of our own configuration."""
-    certificate = local.loaded.settings.server.tls_cert
-    if address.scheme != "https" or args.ca is not None or certificate is None:
-        return Server(address, context_of(args, address))
-    from emr.cli.ask.tls import pinned_context
-
-    return Server(address, pinned_context(Path(certificate), args.client_cert))
