@@ -121,7 +121,8 @@ class Reader:
         self._data = b""
         self._sized = self._chunked = None
         self.part = Part.OVER
-        del self._parser
+        if hasattr(self, "_parser"):
+            del self._parser
 
     def feed(self, data: bytes) -> None:
         """Store bytes that came. Nothing is looked at."""
