@@ -27,7 +27,7 @@ def client_context(ca: str | None, client_cert: str | None) -> ssl.SSLContext:
 
 
 def pinned_context(certificate: Path, client_cert: str | None) -> ssl.SSLContext:
-    """A context that trusts the first certificate in a file and no other. Raises Trouble."""
+    """A context that trusts the first certificate in a file, the server's own. Raises Trouble."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # which name it has does not matter: it is that one
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be a CA's
