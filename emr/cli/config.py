@@ -41,11 +41,14 @@ def init(args: argparse.Namespace) -> int:
     path = Path(args.config)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Trouble(f"{path} cannot be written: {error.strerror}") from error
+    try:
         with path.open("x", encoding="utf-8") as file:
             file.write(init_text())
     except FileExistsError as error:
-        raise Trouble(f"{path} is there already and stays as it is; --config FILE writes another"
-                      ) from error  # fmt: skip
+        message = f"{path} is there already and stays as it is; --config FILE writes another"
+        raise Trouble(message) from error
     except OSError as error:
         raise Trouble(f"{path} cannot be written: {error.strerror}") from error
     say(f"Config written to: {path}")

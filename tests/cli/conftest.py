@@ -19,9 +19,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Places in a folder of the test's own; nothing of the environment is seen."""
     for name in ("home", "etc", "here"):
         (tmp_path / name).mkdir()
-    places = Places(tmp_path / "home", tmp_path / "etc", tmp_path / "here")
+    places = Places(tmp_path / "home", tmp_path / "etc")
     monkeypatch.setattr(Places, "of", lambda environment: places)
-    monkeypatch.chdir(places.here)
+    monkeypatch.chdir(tmp_path / "here")
     for name in list(os.environ):
         if name.startswith("EMR_") or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)

@@ -62,7 +62,10 @@ class Provider:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer a request."""
-        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        raw = request.rfile.read(int(request.headers["content-length"]))
+        if not raw.endswith(b"}"):
+            return  # who asked was killed meanwhile
+        body = json.loads(raw)
         self.asked.append(body)
         self.keys.append(request.headers.get("authorization", ""))
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
