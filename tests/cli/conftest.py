@@ -10,6 +10,7 @@ import pytest
 from emr.cli import health
 from emr.cli.ask import whom
 from emr.cli.ask.address import Address
+from emr.cli.checks.finding import Site
 from emr.control.places import Places
 from tests.cli.parts import Commands, Home, free_port
 
@@ -38,3 +39,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def emr(home: Home, capsys: pytest.CaptureFixture[str]) -> Commands:
     """Runs commands in the home."""
     return Commands(capsys)
+
+
+@pytest.fixture
+def site(home: Home) -> Site:
+    """The machine of a test, with no units of a real service manager."""
+    return Site(home.places, {}, units=())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from emr.cli.ask import knock
 from emr.cli.ask.address import Address, parse_address
-from emr.cli.ask.whom import Local, by_lock, is_emr
+from emr.cli.ask.whom import KNOCK_S, Local, by_lock, is_emr
 from emr.cli.checks.finding import Finding, Site, ok, problem, warning
 from emr.cli.trouble import Trouble
 from emr.control.binds import Bind
@@ -94,7 +94,8 @@ def _port(bind: Bind) -> Finding:
 def _taken(bind: Bind, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
         try:
-            if is_emr(knock.get(Address(host=bind.host, port=bind.port), "/status")):
+            asked = Address(host=bind.host, port=bind.port)
+            if is_emr(knock.get(asked, "/status", timeout_s=KNOCK_S)):
                 return problem(
                     "port", f"an emr with another database answers at {bind}",
                     "stop it, or set server.bind to another port",

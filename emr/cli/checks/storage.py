@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from emr.cli.checks.finding import Finding, Site, ok, problem, warning
+from emr.cli.checks.finding import Finding, Level, Site, ok, problem, warning
 from emr.control.endpoints import row_rules
 from emr.control.lockfile import Holder, LockError, find_holder
 from emr.control.providers import Environs, Providers
@@ -90,9 +90,12 @@ def _file(site: Site, path: Path) -> Iterator[Finding]:
             if whole != "ok":
                 yield problem("database", f"{path} is damaged: {whole}", "restore a backup")
                 return
-            yield from _rows(site, connection)
+            tried = list(_rows(site, connection))
     except sqlite3.Error as error:
         yield problem("database", f"{path} cannot be read: {error}")
+        return
+    yield from tried
+    if any(finding.level is Level.PROBLEM for finding in tried):
         return
     if os.access(path, os.W_OK):
         yield ok("database", f"{path} is whole (schema {version})")
