@@ -34,11 +34,21 @@ DESCRIPTION = (
 )
 
 
+class Help(argparse.HelpFormatter):
+    """Gives the names of commands their room: argparse indents them further than it counts."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """See argparse.HelpFormatter."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment
+
+
 class Parser(argparse.ArgumentParser):
     """A parser, of emr or of one of its commands, that takes no flag by its beginning only."""
 
     def __init__(self, **given: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **given})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": Help, **given})
 
 
 def parser(names: Sequence[str] = COMMANDS) -> Parser:

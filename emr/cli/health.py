@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emr.cli import options
 from emr.cli.ask import knock
 from emr.cli.ask.address import DEFAULT, Server
+from emr.cli.ask.named import named_server
 from emr.cli.output import Cell, plain, print_json, print_table, say
 from emr.cli.trouble import FAILED, Trouble
 
@@ -61,16 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
 def live(args: argparse.Namespace) -> int:
     """Ask whether the process serves, with as little as will do."""
-    if args.server is None:
-        try:
-            answer = knock.get(DEFAULT, "/health/live")
-        except knock.Nobody:
-            from emr.cli.ask.whom import find_server
-
-            answer = fetch(find_server(args), "/health/live")
-        except knock.NoAnswer as error:
+    named = named_server(args)
+    server = Server(DEFAULT) if named is None else named
+    try:
+        answer = knock.get(server.address, "/health/live", server.context)
+    except (knock.Nobody, knock.NoAnswer) as error:
+        if named is not None:
             raise Trouble(str(error)) from error
-    else:
         from emr.cli.ask.whom import find_server
 
         answer = fetch(find_server(args), "/health/live")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 
-def add_server(parser: argparse.ArgumentParser) -> None:
-    """The flags of a command that asks a server. Their values are read by `ask.whom`."""
+def add_server(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The flags of a command that asks a server, as a group. `ask.whom` reads their values."""
     group = parser.add_argument_group("the server")
     group.add_argument(
         "--server", metavar="URL",
@@ -23,12 +23,12 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--config", metavar="FILE", help="the configuration that says where the database is"
     )
+    return group
 
 
 def add_admin(parser: argparse.ArgumentParser) -> None:
     """The flags of a management command."""
-    add_server(parser)
-    parser.add_argument(
+    add_server(parser).add_argument(
         "--admin-secret", metavar="SECRET",
         help="better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from emr.cli import health
-from emr.cli.ask import knock
+from emr.cli.ask import knock, whom
 from emr.cli.ask.address import Address
 from emr.cli.status import span
 from tests.cli.parts import QUIET, Commands, Home, free_port, listening, router
@@ -100,7 +100,9 @@ def test_live_of_what_does_not_answer(
 ) -> None:
     with listening() as sock:
         port = sock.getsockname()[1]
-        monkeypatch.setattr(health, "DEFAULT", Address(host="127.0.0.1", port=port))
+        for module in (health, whom):
+            monkeypatch.setattr(module, "DEFAULT", Address(host="127.0.0.1", port=port))
+        monkeypatch.setattr(whom, "KNOCK_S", 0.05)
         monkeypatch.setattr(knock.get, "__defaults__", (None, 0.05))
         told = emr("health", "--live")
     assert (told.code, "takes too long" in told.err) == (1, True)

@@ -16,7 +16,7 @@ import httpx
 from emr import __version__
 from emr.cli.ask.address import Address, Server
 from emr.cli.ask.tls import nobody_trusted
-from emr.cli.output import plain
+from emr.cli.output import plain, say
 from emr.cli.trouble import Trouble
 from emr.control.secrets import Secret
 
@@ -28,6 +28,8 @@ UNAUTHORIZED = 401
 def client(server: Server, token: str) -> httpx.Client:
     """A client of `server` that shows `token`. It may be used by several threads."""
     address = server.address
+    if address.scheme == "http" and not address.is_loopback:
+        say(f"emr: {address} has no TLS: what is sent crosses the network in the clear")
     transport = httpx.HTTPTransport(
         verify=server.context or nobody_trusted(),
         uds=address.socket or None,

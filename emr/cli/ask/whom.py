@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING
 
 from emr.cli.ask import knock
 from emr.cli.ask.address import DEFAULT, Address, Server, parse_address
-from emr.cli.trouble import USAGE, Trouble
+from emr.cli.ask.named import named_server, server_at
+from emr.cli.trouble import Trouble
 from emr.control.places import Places
 
 if TYPE_CHECKING:
-    import ssl
-
     from emr.cli.ask.manager import Manager
     from emr.control.config import Loaded
     from emr.control.secrets import Secret
@@ -136,30 +135,11 @@ def admin_secret(args: argparse.Namespace) -> Secret:
     return secret
 
 
-def address_of(args: argparse.Namespace) -> Address | None:
-    """What --server says. Raises Trouble (usage)."""
-    if args.server is None:
-        return None
-    try:
-        return parse_address(args.server)
-    except ValueError as error:
-        raise Trouble(f"--server {args.server} {error}", USAGE) from error
-
-
-def context_of(args: argparse.Namespace, address: Address) -> ssl.SSLContext | None:
-    """How the certificate of a server is checked; None when it speaks no TLS. Raises Trouble."""
-    if address.scheme != "https":
-        return None
-    from emr.cli.ask.tls import client_context
-
-    return client_context(args.ca, args.client_cert)
-
-
 def by_lock(args: argparse.Namespace, local: Local, address: Address) -> Server:
     """The server of our own database, which shows the certificate of our own configuration."""
     certificate = local.loaded.settings.server.tls_cert
     if address.scheme != "https" or args.ca is not None or certificate is None:
-        return Server(address, context_of(args, address))
+        return server_at(address, args)
     from emr.cli.ask.tls import pinned_context
 
     return Server(address, pinned_context(Path(certificate), args.client_cert))
@@ -167,13 +147,9 @@ def by_lock(args: argparse.Namespace, local: Local, address: Address) -> Server:
 
 def _first_found(args: argparse.Namespace) -> Server | None:
     """The server that was named, or that answers at the default address. Raises Trouble."""
-    from emr.cli.output import say
-
-    named = address_of(args)
+    named = named_server(args)
     if named is not None:
-        if named.scheme == "http" and not named.is_loopback:
-            say(f"emr: {named} has no TLS: what is sent crosses the network in the clear")
-        return Server(named, context_of(args, named))
+        return named
     try:
         answer = knock.get(DEFAULT, "/status", timeout_s=KNOCK_S)
     except knock.Nobody:
