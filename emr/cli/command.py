@@ -61,10 +61,17 @@ def parser(names: Sequence[str] = COMMANDS) -> Parser:
     return top
 
 
+def needed(argv: Sequence[str]) -> Sequence[str]:
+    """The commands whose parsers a line needs: its own, none for the version, else all."""
+    first = argv[0] if argv else ""
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS else COMMANDS
+
+
 def run(argv: Sequence[str]) -> int:
     """Parse and run; every trouble becomes a line on stderr and an exit code."""
-    first = tuple(argv[:1])
-    args = parser(first if set(first) & set(COMMANDS) else COMMANDS).parse_args(argv)
+    args = parser(needed(argv)).parse_args(argv)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
