@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -152,6 +153,21 @@ def test_without_a_secret_it_is_said_where_one_is_looked_for(
     assert told.code == 1
     for place in ("EMR_ADMIN_SECRET", home.places.env_file, home.places.system_secret):
         assert str(place) in told.err
+
+
+def test_the_secret_of_a_service_is_roots(
+    home: Home, emr: Commands, default: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.configure(QUIET)
+    home.places.system_secret.parent.mkdir()
+    home.places.system_secret.touch(0o600)
+    home.places.system_secret.write_text(SECRET)
+    with router(home, default):
+        assert emr(*CREATE).code == 0
+        monkeypatch.setattr(os, "access", lambda path, mode: path != home.places.system_secret)
+        told = emr(*CREATE)
+        assert (told.code, "there is no admin secret" in told.err) == (1, True)
+    assert emr("config", "validate").code == 0
 
 
 def test_a_secret_that_others_can_read_is_refused(

@@ -130,7 +130,7 @@ def admin_secret(args: argparse.Namespace) -> Secret:
         raise Trouble(
             "there is no admin secret to ask the server with: set EMR_ADMIN_SECRET, or put it into"
             f" {places.env_file} (looked for in the environment, the service manager's"
-            f" credentials, {places.env_file} and {places.system_secret})"
+            f" credentials, {places.env_file} and, as root, {places.system_secret})"
         )
     return secret
 
