@@ -7,6 +7,8 @@ a container runs every few seconds, and need not pay for the rest.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import signal
 import sys
@@ -15,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from emr import __version__
-from emr.cli.trouble import Trouble
+from emr.cli.trouble import FAILED, Trouble
 
 # in the order in which the help shows them
 COMMANDS = (
@@ -29,6 +31,7 @@ COMMANDS = (
     "doctor",
     "completion",
 )
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a file that stdout goes to
 DESCRIPTION = (
     "The Embeddings Router: merges many callers' embedding requests into few provider calls."
 )
@@ -72,6 +75,8 @@ def needed(argv: Sequence[str]) -> Sequence[str]:
 def run(argv: Sequence[str]) -> int:
     """Parse and run; every trouble becomes a line on stderr and an exit code."""
     args = parser(needed(argv)).parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -84,6 +89,12 @@ def run(argv: Sequence[str]) -> int:
         # whoever read the output left: nobody is there to be told
         leave_stdout()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        leave_stdout()
+        print(f"emr: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return FAILED
     return code
 
 

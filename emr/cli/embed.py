@@ -83,7 +83,8 @@ def embed(files: list[BinaryIO], sender: Sender, args: argparse.Namespace) -> Do
     total, started = Done(), time.monotonic()
     with progress() as show:
         for done in in_order(batches(read(files), args.batch), sender.send, args.in_flight):
-            write(done.lines)
+            sys.stdout.buffer.writelines(done.lines)
+            sys.stdout.buffer.flush()
             total.embedded += done.embedded
             total.failed += done.failed
             total.tokens += done.tokens
@@ -96,17 +97,6 @@ def embed(files: list[BinaryIO], sender: Sender, args: argparse.Namespace) -> Do
             f" {seconds:.1f} s"
         )
     return total
-
-
-def write(lines: list[bytes]) -> None:
-    """Write lines of output, and hold none back. Raises Trouble, BrokenPipeError."""
-    try:
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Trouble(f"the output cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from emr import __version__
 from emr.cli import config
 from emr.cli.command import COMMANDS
 from emr.cli.trouble import Trouble
-from tests.cli.parts import PATIENCE_S, ROOT, Commands, environment
+from tests.cli.parts import PATIENCE_S, ROOT, Commands, Home, environment
 
 
 def test_version(emr: Commands) -> None:
@@ -79,6 +80,27 @@ def test_who_reads_the_output_leaves(tmp_path: Path) -> None:
     )  # fmt: skip
     os.close(writes)
     assert (told.returncode, told.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("argv", [["config", "show"], ["keys", "create", "--name", "a"]])
+def test_an_output_that_is_full(
+    home: Home, emr: Commands, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        told = emr(*argv)
+        assert told.code == 1
+        assert told.err.endswith("emr: the output cannot be written: No space left on device\n")
+
+
+def test_an_output_that_cannot_write_a_letter(
+    home: Home, emr: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emr("keys", "create", "--name", "für")
+    with io.TextIOWrapper(io.BytesIO(), "ascii") as narrow:
+        monkeypatch.setattr(sys, "stdout", narrow)
+        assert emr("keys", "list").code == 0
+        assert b"  f\\xfcr  " in narrow.buffer.getvalue()
 
 
 IMPORTED = """

@@ -169,6 +169,23 @@ def test_a_database_in_use_a_port_in_use_and_a_bad_file(tmp_path: Path) -> None:
         assert first.end(signal.SIGTERM) == 0
 
 
+def test_what_an_operator_should_know_is_logged(tmp_path: Path) -> None:
+    """An unknown name in the file, and a bind that others reach without TLS."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text("[serve]\n" + QUIET)
+    env = {"EMR_ADMIN_SECRET": SECRET, "EMR_LOG_FORMAT": "json"}
+    with Process(tmp_path / "home", "serve", "--bind", "0.0.0.0:0", env=env) as emr:
+        assert "dashboard     http://127.0.0.1:" in emr.welcome()
+        assert emr.end(signal.SIGTERM) == 0
+        warnings = [line for line in map(json.loads, emr.said().splitlines())
+                    if line["level"] == "warning"]  # fmt: skip
+    assert [line["message"].partition(";")[0] for line in warnings] == [
+        "config.toml:1: unknown section serve",
+        "listening on 0.0.0.0:0 without TLS: keys and texts cross the network in the clear",
+    ]
+    assert SECRET not in emr.said()
+
+
 def unwritable(tmp_path: Path) -> Path:
     """A home in which nothing can be made, for root too: it is a file."""
     home = tmp_path / "file"

@@ -18,6 +18,7 @@ import uvloop
 
 from emr.app import App, Start
 from emr.cli.ask.address import Address
+from emr.cli.trouble import Trouble
 
 DRAIN_S = 0.5  # its only client has left already, but for one that was interrupted
 
@@ -70,9 +71,15 @@ class Inside:
 
 @contextmanager
 def hidden_socket() -> Iterator[tuple[socket, Address]]:
-    """A listening socket in a folder that this user alone can enter, gone at the end."""
+    """A listening socket in a folder that this user alone can enter, gone at the end.
+
+    Raises Trouble.
+    """
     with tempfile.TemporaryDirectory(prefix="emr-") as folder, socket(AF_UNIX) as sock:
         path = Path(folder) / "emr.sock"
-        sock.bind(str(path))
+        try:
+            sock.bind(str(path))
+        except OSError as error:
+            raise Trouble(f"no socket can be made at {path}: {error}; set TMPDIR") from error
         sock.listen()
         yield sock, Address(port=80, socket=str(path))
