@@ -76,8 +76,8 @@ def find_admin_secret(
     value = _env_file(places).get(ADMIN_VARIABLE)
     if value is not None:
         return _usable(value, str(places.env_file))
-    if not os.access(places.system_secret, os.R_OK):
-        return None  # of an installed service, and root's: to anybody else it is not there
+    if not os.access(places.system_secret, os.R_OK, effective_ids=True):
+        return None  # it is root's; everybody else goes on as if it were not there
     text = _private(places.system_secret)
     return None if text is None else _usable(text, str(places.system_secret))
 

@@ -164,7 +164,8 @@ def test_the_secret_of_a_service_is_roots(
     home.places.system_secret.write_text(SECRET)
     with router(home, default):
         assert emr(*CREATE).code == 0
-        monkeypatch.setattr(os, "access", lambda path, mode: path != home.places.system_secret)
+        hidden = home.places.system_secret
+        monkeypatch.setattr(os, "access", lambda path, mode, **more: path != hidden)
         told = emr(*CREATE)
         assert (told.code, "there is no admin secret" in told.err) == (1, True)
     assert emr("config", "validate").code == 0
