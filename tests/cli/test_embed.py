@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.parts import PATIENCE_S, Commands, Home, environment, listening, router
+from tests.cli.parts import PATIENCE_S, Commands, Home, at, environment, listening, router
 from tests.cli.provider import Provider, vector
 
 
@@ -192,3 +193,26 @@ def test_who_reads_the_output_may_leave(tmp_path: Path) -> None:
         )  # fmt: skip
     assert json.loads(told.stdout) == {"index": 0, "embedding": vector("text")}
     assert told.stderr == b""
+
+
+def test_an_interrupt_ends_it_at_once(tmp_path: Path) -> None:
+    """A real process, while a router that never answers has its request."""
+    with listening() as silent:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emr", "embed", "--server", str(at(silent)), "--key", "k"],
+            env=environment(tmp_path), cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+            # whoever started the tests in the background has them ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with process.stdin, process.stderr:
+            process.stdin.write(b"text\n")
+            process.stdin.flush()
+            silent.settimeout(PATIENCE_S)
+            asked, _ = silent.accept()
+            with asked:
+                assert asked.recv(1)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(PATIENCE_S) == 130
+            assert process.stderr.read() == b""
