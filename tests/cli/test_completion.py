@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,18 +12,14 @@ import pytest
 from emr.cli.command import COMMANDS
 from emr.cli.completion import SHELLS, script
 from tests.cli.parts import ROOT, Commands
+from tests.support.modules import load
 
 FOLDER = ROOT / "emr" / "cli" / "completions"
 
 
 def maker() -> ModuleType:
     """packaging/completions.py, whose folder is no package."""
-    spec = importlib.util.spec_from_file_location("made", ROOT / "packaging" / "completions.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("packaging/completions.py")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -75,6 +75,26 @@ class WatchedProvider(Provider):
         super().send(world, send)
 
 
+def paced(account: Account, now: float) -> bool:
+    """Whether pace holds back what would go next."""
+    lane = min(account.lanes.values(), key=first_tag)
+    room = room_of(account)
+    filling = shaped(account, lane, fill(lane, room), room, now)
+    return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
+
+
+def idle_hands(account: Account, now: float) -> None:
+    """I8: what may go has gone, or is held back for less than the window."""
+    gate = account.gate
+    if not account.lanes or now < gate.until or paced(account, now):
+        return
+    assert account.flying, "I8: an idle account sends in the same step"
+    if len(account.flying) < min(gate.width, account.slots.limit):
+        for lane in account.lanes.values():
+            held = now - lane.waiting[0].held_at
+            assert held < account.settings.batch_window_s, "I8: held back for too long"
+
+
 class Watch:
     """The checks of one world, and what they remember between turns."""
 
@@ -90,7 +110,7 @@ class Watch:
         self._told_texts: dict[Account, int] = {}  # caps that size errors told
         self._lived = 0  # requests after the turn before
         self._settle = world.roster.settle
-        world.roster.settle = self.settle  # type: ignore[method-assign]
+        world.roster.settle = self.settle
         world.on_step = self.turn
 
     def account(self, account: Account) -> None:
@@ -203,7 +223,7 @@ class Watch:
         for account in world.roster.accounts:
             self._slots(account)
             self._sums(account)
-            self._idle_hands(account, now)
+            idle_hands(account, now)
             if account.lanes or account.resting.tickets:
                 awake = account.wake < math.inf or account.flying
                 assert awake, "I19: something waits, and nothing will wake it"
@@ -246,25 +266,6 @@ class Watch:
             assert not request.ended, "what nobody waits for was dropped"
             if request.params.whole is None:
                 assert ticket.bytes == sum([len(request.texts[i]) for i in ticket.places]), "I18"
-
-    def _idle_hands(self, account: Account, now: float) -> None:
-        """I8: what may go has gone, or is held back for less than the window."""
-        gate = account.gate
-        if not account.lanes or now < gate.until or self._paced(account, now):
-            return
-        assert account.flying, "I8: an idle account sends in the same step"
-        if len(account.flying) < min(gate.width, account.slots.limit):
-            for lane in account.lanes.values():
-                held = now - lane.waiting[0].held_at
-                assert held < account.settings.batch_window_s, "I8: held back for too long"
-
-    @staticmethod
-    def _paced(account: Account, now: float) -> bool:
-        """Whether pace holds back what would go next."""
-        lane = min(account.lanes.values(), key=first_tag)
-        room = room_of(account)
-        filling = shaped(account, lane, fill(lane, room), room, now)
-        return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
 
     def _places(self, world: World) -> None:
         """Every text that somebody waits for is in exactly one place."""

@@ -159,19 +159,19 @@ class Form:
 
     def check(self, value: Json, texts: list[Any]) -> None:
         """Refuse wrong values."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def answer(self, value: Json, texts: list[Any]) -> Json:
         """The reply."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def error(self, status: int, message: str) -> Refuse:
         """An error in the provider's form."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def too_many(self, count: int) -> Refuse:
         """More texts than it takes."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
 
 class OpenAIForm(Form):

@@ -50,8 +50,8 @@ function _shtab_emr_using
   test "$_shtab_emr_cmdpath" = "$argv"
 end
 
-set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health embed doctor completion
-set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --ca --client-cert --config --database --dimensions --endpoint --expires --in-flight --input-type --key --log-format --log-level --max-priority --model --name --provider --providers --rpm --samples --server --sizes --tokens-month --tpm --type
+set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health embed bench fake doctor completion
+set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --waiting --warmup --window-s
 
 complete -c emr -e
 complete -c emr -f
@@ -230,6 +230,70 @@ complete -c emr -n '_shtab_emr_using embed' -l ca -xka "(__fish_complete_path (c
 complete -c emr -n '_shtab_emr_using embed' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'
 complete -c emr -n '_shtab_emr_using embed' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
 complete -c emr -n '_shtab_emr_using embed; and test $_shtab_emr_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'text files (-: stdin)'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a bench -d 'load a running emr and print rates, percentiles and provider calls'
+complete -c emr -n '_shtab_emr_using bench' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using bench' -l callers -x -d 'how many; of several keys: one number each'
+complete -c emr -n '_shtab_emr_using bench' -l rate -x -d 'requests a second (open loop)'
+complete -c emr -n '_shtab_emr_using bench' -l duration -x -d 'seconds (default 10, unless --count)'
+complete -c emr -n '_shtab_emr_using bench' -l count -x -d requests
+complete -c emr -n '_shtab_emr_using bench' -l warmup -x -d 'seconds not counted at first'
+complete -c emr -n '_shtab_emr_using bench' -l timeout -x -d 'seconds for a request'
+complete -c emr -n '_shtab_emr_using bench' -l connections -x -d 'the most, with --rate'
+complete -c emr -n '_shtab_emr_using bench' -l seed -x -d 'of texts and times'
+complete -c emr -n '_shtab_emr_using bench' -l key -x -d 'caller key; may be given several times'
+complete -c emr -n '_shtab_emr_using bench' -l form -xka "openai voyage cohere" -d 'the API spoken'
+complete -c emr -n '_shtab_emr_using bench' -l model -x -d model
+complete -c emr -n '_shtab_emr_using bench' -l provider -x -d 'the provider'"'"'s name in emr'
+complete -c emr -n '_shtab_emr_using bench' -l input-type -xka "query document" -d input_type
+complete -c emr -n '_shtab_emr_using bench' -l dimensions -x -d dimensions
+complete -c emr -n '_shtab_emr_using bench' -l base64 -d 'ask for base64 instead of numbers'
+complete -c emr -n '_shtab_emr_using bench' -l texts -x -d 'texts a request (default 1)'
+complete -c emr -n '_shtab_emr_using bench' -l chars -x -d 'median length of the made-up texts'
+complete -c emr -n '_shtab_emr_using bench' -l file -x -d 'texts from the lines of a file, again and again'
+complete -c emr -n '_shtab_emr_using bench' -l distinct -x -d 'so many different texts only'
+complete -c emr -n '_shtab_emr_using bench' -l header -x -d ''"'"'x-emr-priority: bulk'"'"''
+complete -c emr -n '_shtab_emr_using bench' -l check -d 'compare every vector with the fake provider'"'"'s'
+complete -c emr -n '_shtab_emr_using bench' -l fake -x -d 'count provider calls at this fake'
+complete -c emr -n '_shtab_emr_using bench' -l json -d 'print JSON'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a fake -d 'a fake provider on a port, with latency, limits and faults'
+complete -c emr -n '_shtab_emr_using fake' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using fake' -l port -x -d 'on loopback (default 3300)'
+complete -c emr -n '_shtab_emr_using fake' -l bind -x -d 'another address instead: host:port, or unix:/path'
+complete -c emr -n '_shtab_emr_using fake' -l json -d 'print its URLs as JSON'
+complete -c emr -n '_shtab_emr_using fake' -l form -xka "voyage openai cohere" -d 'the API of the paths without a prefix (default voyage)'
+complete -c emr -n '_shtab_emr_using fake' -l strict -l no-strict -d 'refuse whatever the real provider refuses'
+complete -c emr -n '_shtab_emr_using fake' -l keys -x -d 'the API keys accepted, by commas; none named: any key'
+complete -c emr -n '_shtab_emr_using fake' -l dimensions -x -d 'of a vector when none are asked; 0: the model'"'"'s own, else 1024'
+complete -c emr -n '_shtab_emr_using fake' -l seed -x -d 'of latencies and faults (default 1)'
+complete -c emr -n '_shtab_emr_using fake' -l latency-ms -x -d 'the median time of a call (default 180.0)'
+complete -c emr -n '_shtab_emr_using fake' -l latency-sigma -x -d 'spread of the times (sigma of a lognormal); 0: none'
+complete -c emr -n '_shtab_emr_using fake' -l latency-ms-per-text -x -d 'added to the median for each text'
+complete -c emr -n '_shtab_emr_using fake' -l latency-ms-per-token -x -d 'added to the median for each token'
+complete -c emr -n '_shtab_emr_using fake' -l refusal-ms -x -d 'the time of a refusal (default 10.0)'
+complete -c emr -n '_shtab_emr_using fake' -l servers -x -d 'calls worked on at a time, the others wait; 0: all'
+complete -c emr -n '_shtab_emr_using fake' -l waiting -x -d 'calls that may wait for a server before it is overloaded; 0: all'
+complete -c emr -n '_shtab_emr_using fake' -l concurrent-calls -x -d 'calls at a time before it is overloaded; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l concurrent-texts -x -d 'texts at a time before it is overloaded; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l rpm -x -d 'calls a minute; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l tpm -x -d 'tokens a minute; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l ipm -x -d 'texts a minute; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l counting -xka "sliding fixed bucket windows" -d 'how a minute is counted (default sliding)'
+complete -c emr -n '_shtab_emr_using fake' -l window-s -x -d 'the length of a window when counting by windows (default 1.0)'
+complete -c emr -n '_shtab_emr_using fake' -l burst-s -x -d 'how much of the limit a bucket holds (default 60.0)'
+complete -c emr -n '_shtab_emr_using fake' -l scope -xka "model key" -d 'limits count for each model of a key, or for each key (default model)'
+complete -c emr -n '_shtab_emr_using fake' -l count-failed -l no-count-failed -d 'failed and refused calls count as calls too'
+complete -c emr -n '_shtab_emr_using fake' -l thief -x -d 'the share of every limit that somebody else uses up'
+complete -c emr -n '_shtab_emr_using fake' -l tell -xka "real full partial none" -d 'how much the headers tell about the limits (default real)'
+complete -c emr -n '_shtab_emr_using fake' -l retry-after -xka "real right none short huge negative date junk" -d 'what a 429 says about when to come again (default real)'
+complete -c emr -n '_shtab_emr_using fake' -l max-texts -x -d 'texts of a call; 0: the provider'"'"'s own'
+complete -c emr -n '_shtab_emr_using fake' -l max-tokens -x -d 'tokens of a call; 0: the model'"'"'s own'
+complete -c emr -n '_shtab_emr_using fake' -l max-text-tokens -x -d 'tokens of a text; 0: the model'"'"'s own'
+complete -c emr -n '_shtab_emr_using fake' -l max-bytes -x -d 'bytes of a call'"'"'s body; 0: any'
+complete -c emr -n '_shtab_emr_using fake' -l bytes-per-token -x -d 'how the fake counts tokens (default 4.0)'
+complete -c emr -n '_shtab_emr_using fake' -l faults -x -d 'faults and their probabilities: 500=0.1,reset=0.05'
+complete -c emr -n '_shtab_emr_using fake' -l schedule -x -d 'by seconds: '"'"'0-60 error=0.5; 60-120 reset=1 rpm=100; 120- none'"'"''
+complete -c emr -n '_shtab_emr_using fake' -l poison -x -d 'texts that are refused: MARKER=index|silent|crash|hang, by commas'
+complete -c emr -n '_shtab_emr_using fake' -l record -x -d 'how many of the last calls /_fake/calls shows, with their bodies'
 complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a doctor -d 'check the set-up'
 complete -c emr -n '_shtab_emr_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c emr -n '_shtab_emr_using doctor' -l call -d 'also make a call to each provider'

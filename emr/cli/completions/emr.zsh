@@ -10,10 +10,12 @@
 
 _shtab_emr_commands() {
   local _commands=(
+    bench:'load a running emr and print rates, percentiles and provider calls'
     completion:'completion for a shell'
     config:'the configuration'
     doctor:'check the set-up'
     embed:'lines of text to vectors'
+    fake:'a fake provider on a port, with latency, limits and faults'
     health:'whether it can serve (exit code 0 or 1)'
     keys:'the keys of callers'
     providers:'the providers'
@@ -63,6 +65,37 @@ _shtab_emr_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_defaults_added=0
+
+_shtab_emr_bench_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--callers[how many\; of several keys\: one number each]:callers:"
+  "--rate[requests a second (open loop)]:rate:"
+  "--duration[seconds (default 10, unless --count)]:duration:"
+  "--count[requests]:count:"
+  "--warmup[seconds not counted at first]:warmup:"
+  "--timeout[seconds for a request]:timeout:"
+  "--connections[the most, with --rate]:connections:"
+  "--seed[of texts and times]:seed:"
+  "*--key[caller key\; may be given several times]:key:"
+  "--form[the API spoken]:form:(openai voyage cohere)"
+  "--model[model]:model:"
+  "--provider[the provider\'s name in emr]:provider:"
+  "--input-type[input_type]:input_type:(query document)"
+  "--dimensions[dimensions]:dimensions:"
+  "--base64[ask for base64 instead of numbers]"
+  "--texts[texts a request (default 1)]:texts:"
+  "--chars[median length of the made-up texts]:chars:"
+  "--file[texts from the lines of a file, again and again]:file:"
+  "--distinct[so many different texts only]:distinct:"
+  "*--header[\'x-emr-priority\: bulk\']:header:"
+  "--check[compare every vector with the fake provider\'s]"
+  "--fake[count provider calls at this fake]:URL:"
+  "--json[print JSON]"
+  ":default http\:\/\/127.0.0.1\:3200\; unix\:\/path too:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_bench_defaults_added=0
 
 _shtab_emr_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -138,6 +171,50 @@ _shtab_emr_embed_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_embed_defaults_added=0
+
+_shtab_emr_fake_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--port[on loopback (default 3300)]:port:"
+  "--bind[another address instead\: host\:port, or unix\:\/path]:bind:"
+  "--json[print its URLs as JSON]"
+  "--form[the API of the paths without a prefix (default voyage)]:form:(voyage openai cohere)"
+  {--strict,--no-strict}"[refuse whatever the real provider refuses]"
+  "--keys[the API keys accepted, by commas\; none named\: any key]:STR:"
+  "--dimensions[of a vector when none are asked\; 0\: the model\'s own, else 1024]:INT:"
+  "--seed[of latencies and faults (default 1)]:INT:"
+  "--latency-ms[the median time of a call (default 180.0)]:FLOAT:"
+  "--latency-sigma[spread of the times (sigma of a lognormal)\; 0\: none]:FLOAT:"
+  "--latency-ms-per-text[added to the median for each text]:FLOAT:"
+  "--latency-ms-per-token[added to the median for each token]:FLOAT:"
+  "--refusal-ms[the time of a refusal (default 10.0)]:FLOAT:"
+  "--servers[calls worked on at a time, the others wait\; 0\: all]:INT:"
+  "--waiting[calls that may wait for a server before it is overloaded\; 0\: all]:INT:"
+  "--concurrent-calls[calls at a time before it is overloaded\; 0\: any]:INT:"
+  "--concurrent-texts[texts at a time before it is overloaded\; 0\: any]:INT:"
+  "--rpm[calls a minute\; 0\: any]:FLOAT:"
+  "--tpm[tokens a minute\; 0\: any]:FLOAT:"
+  "--ipm[texts a minute\; 0\: any]:FLOAT:"
+  "--counting[how a minute is counted (default sliding)]:counting:(sliding fixed bucket windows)"
+  "--window-s[the length of a window when counting by windows (default 1.0)]:FLOAT:"
+  "--burst-s[how much of the limit a bucket holds (default 60.0)]:FLOAT:"
+  "--scope[limits count for each model of a key, or for each key (default model)]:scope:(model key)"
+  {--count-failed,--no-count-failed}"[failed and refused calls count as calls too]"
+  "--thief[the share of every limit that somebody else uses up]:FLOAT:"
+  "--tell[how much the headers tell about the limits (default real)]:tell:(real full partial none)"
+  "--retry-after[what a 429 says about when to come again (default real)]:retry_after:(real right none short huge negative date junk)"
+  "--max-texts[texts of a call\; 0\: the provider\'s own]:INT:"
+  "--max-tokens[tokens of a call\; 0\: the model\'s own]:INT:"
+  "--max-text-tokens[tokens of a text\; 0\: the model\'s own]:INT:"
+  "--max-bytes[bytes of a call\'s body\; 0\: any]:INT:"
+  "--bytes-per-token[how the fake counts tokens (default 4.0)]:FLOAT:"
+  "--faults[faults and their probabilities\: 500\=0.1,reset\=0.05]:STR:"
+  "--schedule[by seconds\: \'0-60 error\=0.5\; 60-120 reset\=1 rpm\=100\; 120- none\']:STR:"
+  "--poison[texts that are refused\: MARKER\=index\|silent\|crash\|hang, by commas]:STR:"
+  "--record[how many of the last calls \/_fake\/calls shows, with their bodies]:INT:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_fake_defaults_added=0
 
 _shtab_emr_health_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -395,10 +472,12 @@ _shtab_emr() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_emr-$line[1]:"
       case $line[1] in
+        bench) _arguments -C -s $_shtab_emr_bench_options ;;
         completion) _arguments -C -s $_shtab_emr_completion_options ;;
         config) _shtab_emr_config ;;
         doctor) _arguments -C -s $_shtab_emr_doctor_options ;;
         embed) _arguments -C -s $_shtab_emr_embed_options ;;
+        fake) _arguments -C -s $_shtab_emr_fake_options ;;
         health) _arguments -C -s $_shtab_emr_health_options ;;
         keys) _shtab_emr_keys ;;
         providers) _shtab_emr_providers ;;
