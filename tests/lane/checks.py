@@ -87,7 +87,7 @@ class Watch:
         self._told_texts: dict[Account, int] = {}  # caps that size errors told
         self._lived = 0  # requests after the turn before
         self._settle = world.roster.settle
-        world.roster.settle = self.settle  # type: ignore[method-assign]
+        world.roster.settle = self.settle
         world.on_step = self.turn
 
     def account(self, account: Account) -> None:
