@@ -199,6 +199,11 @@ class Account:
 
     # what its laws need to be told
 
+    def refresh(self, now: float) -> None:
+        """Let what only time ends of the gate come to its end."""
+        if self.gate.refresh(now):
+            self.slots.finish()
+
     def look_at_patience(self) -> None:
         """Requests lost patience sooner than was known: a call of theirs failed, or a bin began."""
         self.patience_ends = -math.inf

@@ -30,10 +30,14 @@ class Load:
 
 @dataclass(slots=True)
 class Forecast:
-    """A wait in seconds until the answer, and whose doing it is: RATE or OVERLOAD."""
+    """Seconds until the call is sent, and whose doing the wait is: RATE or OVERLOAD.
+
+    `answer_s` is until its reply.
+    """
 
     wait_s: float
     ending: Ending
+    answer_s: float = 0.0
 
 
 def forecast(account: Account, request: Request, now: float) -> Forecast:
@@ -44,7 +48,7 @@ def forecast(account: Account, request: Request, now: float) -> Forecast:
     if now < gate.until and gate.until - now > found.wait_s:
         ending = Ending.OVERLOAD if gate.reason is Reason.BACKOFF else Ending.RATE
         found = Forecast(gate.until - now, ending)
-    found.wait_s += account.latency.estimate_s(sum(request.tokens))
+    found.answer_s = found.wait_s + account.latency.estimate_s(sum(request.tokens))
     return found
 
 

@@ -27,6 +27,7 @@ SAMPLES = 200  # a size class's tail: enough for a 99th percentile
 ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
 FIRST_BYTE_FLOOR_S = 5.0  # never impatient: a cold server needs seconds
 TAIL_FACTOR = 4.0
+SPARED = 1.5  # times the tail: cut off at the tail itself, one good call in a hundred would break
 
 
 class Latency:
@@ -97,7 +98,7 @@ class Latency:
         allowed = max(floor, min(ceiling, usual))
         if any(t.tries < settings.max_retries for t in batch.tickets):
             left = max(t.request.deadline for t in batch.tickets) - now
-            allowed = min(allowed, max(left / 2.0, floor if tail is None else tail))
+            allowed = min(allowed, max(left / 2.0, floor if tail is None else SPARED * tail))
         return min(allowed, ceiling)
 
     def _by_other_sizes(self, tokens: int) -> float:

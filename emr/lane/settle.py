@@ -140,7 +140,7 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
         slots.cut(OVERLOADED, batch.number, account.calls, now)
     elif verdict.timed_out:
         slots.cut(TIMED_OUT, batch.number, account.calls, now)
-    before, binned_before = gate.epoch, gate.reason
+    before, binned_before, until_before = gate.epoch, gate.reason, gate.until
     if ending in LATCHING:  # everyone will be told its words
         verdict = replace(verdict, message=words.Said(verdict, batch).to_all())
     twin = family.has_healthy_twin(account)
@@ -152,12 +152,15 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
             slots.restart()
         _note_gate(account, verdict, now, out)
         family.gate_changed(account, now)
+    if changed or gate.until > until_before:
         patience.shed(account, now, out)
     if ending is Ending.OK:
         _grow(account, batch, now)
         if account.threshold.clean():
             account.note(out, "K lowered after clean calls", k=account.threshold.value)
-    elif ending is Ending.RATE and changed:
+        return
+    account.threshold.broken()
+    if ending is Ending.RATE and changed:
         account.threshold.rate_limited(account.caps.max_texts)
         account.note(out, "K doubled after a rate limit", k=account.threshold.value)
 

@@ -14,7 +14,7 @@ from typing import Any
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
 from emr.lane.fill import fill
-from emr.lane.gate import LATCHES, Reason
+from emr.lane.gate import LATCHES, TRIED_AGAIN
 from emr.lane.retry import Credits
 from emr.lane.shape import shaped
 from emr.lane.step import first_tag, room_of
@@ -54,7 +54,7 @@ class CountedCredits(Credits):
         paid = super().take(now)
         if paid:
             self.spent += 1
-            most = 10.0 + 0.5 * self.firsts + (now - self.since)
+            most = 10.0 + 0.75 * self.firsts + (now - self.since)
             assert self.spent <= most + 1e-3, f"I9: {self.spent} retries, {most} allowed"
         return paid
 
@@ -89,7 +89,8 @@ def idle_hands(account: Account, now: float) -> None:
     if not account.lanes or now < gate.until or paced(account, now):
         return
     assert account.flying, "I8: an idle account sends in the same step"
-    if len(account.flying) < min(gate.width, account.slots.limit):
+    tries = sum([batch.probe for batch in account.flying])
+    if len(account.flying) < account.slots.limit and tries < gate.width:
         for lane in account.lanes.values():
             held = now - lane.waiting[0].held_at
             assert held < account.settings.batch_window_s, "I8: held back for too long"
@@ -242,10 +243,10 @@ class Watch:
         slots, gate = account.slots, account.gate
         assert 1 <= slots.limit <= (account.spec.max_concurrency or MOST_SLOTS), "I5"
         if account in self._sent_in_turn:
-            assert len(account.flying) <= min(slots.limit, gate.width), "I5: too many in flight"
-        if gate.reason is Reason.BINNED:
+            assert len(account.flying) <= slots.limit, "I5: too many in flight"
+        if gate.reason in TRIED_AGAIN:
             probes = [batch for batch in account.flying if batch.probe]
-            assert len(probes) <= 1, "I5: one probe at a time"
+            assert len(probes) <= gate.width, "I5: one probe at a time"
 
     def _sums(self, account: Account) -> None:
         for params, lane in account.lanes.items():

@@ -57,10 +57,10 @@ def test_the_ratio_follows_what_is_billed_and_never_passes_a_token_a_byte() -> N
     caps = Caps(SPEC)
     for _ in range(200):
         caps.succeeded(weighed(caps, 4, 100), 200, 0.0)
-    assert caps.tokens_a_byte == pytest.approx(0.5, abs=0.01)
+    assert caps.tokens_a_byte == pytest.approx(0.5, abs=0.05)
     for _ in range(200):
         caps.succeeded(weighed(caps, 4, 100), 4000, 0.0)
-    assert caps.tokens_a_byte == pytest.approx(1.0, abs=0.01)
+    assert caps.tokens_a_byte == pytest.approx(1.0, abs=0.02)
     assert caps.tokens_a_byte <= 1.0
 
 
@@ -246,9 +246,9 @@ def test_a_cap_is_learned_and_what_was_refused_goes_again_at_once(
         sum([seen.tokens for seen in provider.seen[before:]]) / caps.get("tokens", 1 << 30),
         sum([len(each) for each in texts]) / caps.get("bytes", 1 << 30),
     )
-    # halving finds half of a cap at worst, and of an estimate that was too low a sixth of it; bytes
-    # are always halved
-    worst = 6.0 if named is Named.NOTHING else 2.6 if "bytes" in caps else 1.3
+    # halving finds half of a cap at worst, and of an estimate that was too low an eighth of it;
+    # bytes are always halved
+    worst = 8.0 if named is Named.NOTHING else 2.6 if "bytes" in caps else 1.3
     assert len(provider.seen) - before <= worst * least + 1
 
 

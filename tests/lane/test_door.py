@@ -44,27 +44,40 @@ def test_requests_a_lane(capacity: int) -> None:
 @pytest.mark.parametrize(("size", "expected"), [(99, None), (100, None), (101, "overloaded")])
 def test_waiting_bytes(size: int, expected: str | None) -> None:
     _, crowd = busy(LaneSettings(max_queue_bytes=300))
-    crowd.ask(b'"%s"' % (b"x" * 198))
-    answer = crowd.ask(b'"%s"' % (b"y" * (size - 2)))
+    for caller in ("one", "two"):
+        crowd.ask(b'"%s"' % caller.encode().ljust(98, b"x"), caller=caller)
+    answer = crowd.ask(b'"%s"' % (b"y" * (size - 2)), caller="three")
     assert (answer.refusal.type if answer.refusal else None) == expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [(49, None), (50, None), (51, "overloaded")])
+def test_half_of_the_waiting_bytes_may_be_of_one_key(size: int, expected: str | None) -> None:
+    _, crowd = busy(LaneSettings(max_queue_bytes=300))
+    crowd.ask(b'"%s"' % (b"x" * 98), caller="greedy")
+    answer = crowd.ask(b'"%s"' % (b"y" * (size - 2)), caller="greedy")
+    assert (answer.refusal.type if answer.refusal else None) == expected
+    other = crowd.ask(b'"%s"' % (b"z" * 98), caller="other")
+    assert refused(other) is None
 
 
 def test_the_bytes_of_all_accounts_count_together() -> None:
     world, crowd = busy(LaneSettings(max_queue_bytes=300))
     other = Crowd(world, world.open(crowd.account.spec, Provider(HANGS)))
-    crowd.ask(b'"%s"' % (b"x" * 198))
-    assert refused(other.ask(b'"%s"' % (b"y" * 99))) == ("overloaded", 1.0)
+    crowd.ask(b'"%s"' % (b"x" * 148))
+    assert refused(other.ask(b'"%s"' % (b"y" * 148))) is None
+    assert refused(other.ask(b'""', caller="third")) == ("overloaded", 1.0)
 
 
 def test_bytes_in_back_off_count_and_bytes_in_flight_do_not() -> None:
     provider = Provider(Script(Verdict(Ending.TRANSIENT, 500)), HANGS)
-    world, crowd = town(provider, settings=LaneSettings(max_queue_bytes=300))
+    world, crowd = town(provider, settings=LaneSettings(max_queue_bytes=600))
     crowd.ask(b'"%s"' % (b"x" * 298))
     world.run(0.01)
     assert refused(crowd.ask(b'"%s"' % (b"y" * 298))) is None, "the other one flies"
     world.run(0.0201)
     assert crowd.account.bytes == 300
     assert crowd.account.lanes == {}
+    assert refused(crowd.ask(b'"%s"' % (b"z" * 298))) is None, "one flies, one rests"
     assert refused(crowd.ask(b'"z"')) == ("overloaded", 1.0)
 
 

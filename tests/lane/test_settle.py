@@ -74,7 +74,7 @@ def test_a_failed_call_is_one_failure_however_many_it_carried() -> None:
     for number in range(100):
         crowd.ask(text(number), caller=f"c{number}")
     world.run(0.031)
-    assert crowd.account.credits.balance == pytest.approx(9.5 + 0.031, abs=0.5)
+    assert crowd.account.credits.balance == pytest.approx(9.75 + 0.031, abs=0.5)
     world.run(30.0)
     assert all(answer.served for answer in crowd.answers)
 
@@ -99,7 +99,9 @@ def test_without_a_credit_interactive_is_told_and_bulk_waits_for_one() -> None:
     assert [kind(answer) for answer in bulk] == [None, None]
     world.run(10.0)
     assert provider.sizes() == [3, 2], "one credit carries both"
-    assert provider.seen[1].at == pytest.approx(1.51), "half a credit was left, one comes a second"
+    assert provider.seen[1].at == pytest.approx(1.26), (
+        "three quarters were left, one comes a second"
+    )
     assert all(answer.served for answer in bulk)
 
 
