@@ -195,6 +195,18 @@ def test_exceptions_of_every_kind_are_caught_in_the_shells_only() -> None:
     assert found == []
 
 
+def test_no_group_is_possessive() -> None:
+    """CPython 106052: 3.11.2, which Debian 12 has, matches possessive groups wrongly."""
+    found = []
+    for path in PACKAGE:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                text = node.value if isinstance(node.value, bytes) else node.value.encode()
+                if re.search(rb"\)[*+?]\+|\(\?>", text):
+                    found.append(where(path, node.lineno))
+    assert found == []
+
+
 def test_no_junk_drawers() -> None:
     bad = [where(path) for path in PYTHON if path.stem in ("utils", "util", "helpers", "misc")]
     assert bad == []
