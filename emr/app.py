@@ -43,7 +43,7 @@ from emr.front.offload import Threads
 from emr.front.register import Unfinished
 from emr.front.routes import FrontService
 from emr.front.tls import server_context
-from emr.lane.refusal import Refused
+from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
 from emr.pump import Pump
@@ -213,7 +213,7 @@ class App:
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()
         for row in self.providers.rows():
-            self.accounts.reset(row.name)
+            self.accounts.reset(row)
         log.info("Configuration reloaded", extra={"figures": {"changes": len(found)}})
         return {
             "changed": [each for each in found if not each["restart"]],
@@ -235,7 +235,10 @@ class App:
         kind = KINDS[row.provider_type]
         if kind.home is Home.LOCAL:
             return self._local
-        return HttpCaller(kind, endpoint_of(row), credential, self._transport)
+        try:
+            return HttpCaller(kind, endpoint_of(row), credential, self._transport)
+        except ValueError as error:
+            raise Refused(Refusal("provider_error", str(error), final=True)) from None
 
     @staticmethod
     def _home_of(row: Row) -> Home:
@@ -243,7 +246,7 @@ class App:
         return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
 
     def _providers_changed(self, names: frozenset[str]) -> None:
-        self.accounts.changed(names)
+        self.accounts.changed({name: self.providers.get(name) for name in names})
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)

@@ -124,7 +124,7 @@ class Trials:
             error = sentence(name, outcome.verdict, outcome.verdict.message)
             reply_json(exchange, FAILED, {"name": name, "status": "error", "error": error})
             return
-        self._accounts.reset(name)
+        self._accounts.reset(tried.row)
         told = {
             "name": name,
             "status": "ok",
