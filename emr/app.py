@@ -204,7 +204,7 @@ class App:
         before, after = self.loaded.settings, loaded.settings
         found = [change.view() for change in changes(before, after)]
         self.loaded = loaded
-        self.catalogue.settings = self.desk.settings = after
+        self.catalogue.settings = after
         if secret is not None:
             self.secret = secret
             self.keys.ring.set_admin_secret(secret.value)

@@ -10,6 +10,7 @@ import random
 from typing import Any
 
 import orjson
+import pytest
 
 from emr.app import endpoint_of, row_rules
 from emr.control.accounts import Accounts, Makers
@@ -20,6 +21,7 @@ from emr.control.rows import Row, Source
 from emr.control.settings import Server, Settings
 from emr.control.store import Store
 from emr.front.desk import Ask, Plan, Principal
+from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home, LaneSettings
 from emr.lane.ticket import Request
@@ -29,6 +31,7 @@ from emr.upstream.call import Call, Caller
 from emr.upstream.endpoint import home_of
 from emr.upstream.kinds import Model
 from emr.upstream.table import KINDS
+from tests.support.aio import run
 from tests.support.scripted import Answer, Asked, Scripted, good
 
 ANYONE = Principal("key-1", "app")
@@ -124,7 +127,7 @@ class Routed:
     async def reload(self, *rows: Row, models: dict[str, str] | None = None) -> None:
         """Take other rows of the file."""
         settings = settings_of(*rows, models=models)
-        self.catalogue.settings = self.desk.settings = settings
+        self.catalogue.settings = settings
         self.providers.reload(settings)
         await asyncio.sleep(0)
 
@@ -151,3 +154,39 @@ def ask_of(
 def home_of_row(row: Row) -> Home:
     kind = KINDS[row.provider_type]
     return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+
+def server(name: str, model: str = "m", **more: Any) -> Row:
+    """A server of the operator's own."""
+    return row_of(name, "openai-compatible", model=model, api_key_env_var="X_API_KEY", **more)
+
+
+def plan_of(
+    ask: Ask, *rows: Row, who: Principal = ANYONE, models: dict[str, str] | None = None,
+    has_local: bool = False,
+) -> Plan:  # fmt: skip
+    """Where a request goes when these rows are registered."""
+
+    async def main() -> Plan:
+        async with Routed(*rows, models=models, has_local=has_local) as routed:
+            return routed.resolve(ask, who)
+
+    return run(main())
+
+
+def no_plan_of(ask: Ask, *rows: Row, **more: Any) -> Refusal:
+    """Why it goes nowhere."""
+    with pytest.raises(Refused) as caught:
+        plan_of(ask, *rows, **more)
+    return caught.value.refusal
+
+
+def told(plan: Plan) -> tuple[str, str, bool]:
+    """Provider, model, and whether it stays there."""
+    return plan.provider, plan.params.model, plan.pinned
+
+
+def members(plan: Plan) -> list[str]:
+    """The providers that may answer."""
+    target: Any = plan.account
+    return [account.spec.provider for account in target.members]
