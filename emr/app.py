@@ -246,7 +246,8 @@ class App:
         return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
 
     def _providers_changed(self, names: frozenset[str]) -> None:
-        self.accounts.changed({name: self.providers.get(name) for name in names})
+        for name in self.accounts.changed({name: self.providers.get(name) for name in names}):
+            self.overview.changed(name)
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 from emr.control.rows import Row
 from emr.lane.account import Account
@@ -126,6 +127,14 @@ class Accounts:
     def of(self, provider: str) -> list[Account]:
         """The open accounts of a provider."""
         return [opened.account for place, opened in self._opened.items() if place[0] == provider]
+
+    def of_first(self, row: Row) -> list[Account]:
+        """The accounts that the first request to a provider will open, for views."""
+        settings = self._pump.roster.settings
+        return [
+            Account(self.spec(row, row.model, variable), settings, Random())
+            for variable in row.key_variables or KEYLESS
+        ]
 
     def changed(self, rows: Mapping[str, Row | None]) -> set[str]:
         """These rows are others now, None for one that went; the names that lost an account."""

@@ -38,12 +38,13 @@ class Works:
 
     `config` gives the effective configuration with its sources. `reload` reads it again and tells
     what changed; it raises ConfigError, and then nothing did. `drain` starts the end.
+    `learned_caps` tells what a provider's errors taught.
     """
 
     config: Callable[[], dict[str, Any]]
     reload: Callable[[], dict[str, Any]]
     drain: Callable[[], None]
-    learned_caps: Callable[[str], dict[str, int] | None]
+    learned_caps: Callable[[str], dict[str, int | None]]
 
 
 class Admin:
@@ -112,7 +113,9 @@ class Admin:
         """Every provider, with the caps that were learned."""
         shown = self._providers.listing()
         for entry in shown:
-            entry["learned_caps"] = self._works.learned_caps(entry["name"])
+            # a row that the file hides has the name of another, which is in use
+            in_use = entry["name"] if entry["enabled"] else ""
+            entry["learned_caps"] = self._works.learned_caps(in_use)
         reply_json(exchange, OK, shown)
 
     def patch_provider(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
