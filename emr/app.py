@@ -27,7 +27,7 @@ from emr.control.config_text import changes, effective, nested_sources
 from emr.control.desk import FrontDesk
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
-from emr.control.logs import set_level
+from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
@@ -111,6 +111,7 @@ class App:
         """Raises StorageError, SecretError."""
         settings = start.loaded.settings
         self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(loop_trouble)
         self.loaded = start.loaded
         self.secret = start.secret
         self._start = start
