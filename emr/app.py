@@ -23,7 +23,7 @@ from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
-from emr.control.config_text import changes, effective, nested_sources
+from emr.control.config_text import changes, effective, in_effect, nested_sources
 from emr.control.desk import FrontDesk
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
@@ -31,7 +31,7 @@ from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
-from emr.control.rows import Leeway, Row, RowRules
+from emr.control.rows import LOCAL, Leeway, Row, RowRules
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
@@ -52,7 +52,7 @@ from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import Allow, Endpoint, check_endpoint, home_of
 from emr.upstream.kinds import Kind
 from emr.upstream.local.caller import LocalCaller
-from emr.upstream.local.model import is_installed
+from emr.upstream.local.model import NotInstalled, is_installed
 from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport, TransportSettings
 
@@ -146,12 +146,13 @@ class App:
             *caller_routes(self.desk, self.pump.clock, offload),
             *Views(self.overview.take).routes(),
             *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(self.providers, self.accounts, makers, self.catalogue).routes(),
+            *Trials(self.providers, makers, self.catalogue, self._cleared).routes(),
         ]
         self.overview.name_routes(routes)
         service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
         self.listener = Listener(service, server_limits(settings))
         self.drain_asked = asyncio.Event()
+        self._warming: asyncio.Task[None] | None = None
 
     # life
 
@@ -172,8 +173,9 @@ class App:
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():
             log.warning(warning)
-        if any(row.provider_type == "local" for row in self.providers.enabled()):
-            self._warming = self.loop.create_task(self._local.warm())
+        self._tell_of_keys()
+        if any(row.provider_type == LOCAL for row in self.providers.enabled()):
+            self._warming = self.loop.create_task(self._warm())
 
     def ask_to_drain(self) -> None:
         """Whoever runs the app is to drain it and leave."""
@@ -186,6 +188,8 @@ class App:
     async def close(self) -> None:
         """End everything that is left."""
         self.listener.close()
+        if self._warming is not None:
+            self._warming.cancel()
         await self.pump.stop()
         await self._transport.close()
         self._local.close()
@@ -197,30 +201,54 @@ class App:
 
     def config(self) -> dict[str, Any]:
         """The effective configuration, and where each value came from."""
-        return effective(self.loaded) | {"sources": nested_sources(self.loaded)}
+        sources = nested_sources(self.loaded)
+        if self.secret is not None:
+            sources["admin"] = {"secret": self.secret.source}
+        return effective(self.loaded) | {"sources": sources}
 
     def reload(self) -> dict[str, Any]:
-        """Read configuration, secret and keys again. Raises ConfigError: nothing changed then."""
-        loaded, secret = self._start.reread()
-        before, after = self.loaded.settings, loaded.settings
-        found = [change.view() for change in changes(before, after)]
-        self.loaded = loaded
-        self.catalogue.settings = after
+        """Read configuration, secret and keys again.
+
+        Raises ConfigError, SecretError: nothing changed then. What may raise comes first.
+        """
+        read, secret = self._start.reread()
+        found = [change.view() for change in changes(self.loaded.settings, read.settings)]
+        self.loaded = in_effect(self.loaded, read)
+        settings = self.loaded.settings
         if secret is not None:
             self.secret = secret
             self.keys.ring.set_admin_secret(secret.value)
-        set_level(after.log.level)
-        self.providers.reload(after)
+        set_level(settings.log.level)
+        self.catalogue.settings = settings
+        self.providers.reload(settings)
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()
         for row in self.providers.rows():
             self.accounts.reset(row)
         log.info("Configuration reloaded", extra={"figures": {"changes": len(found)}})
+        for warning in read.warnings:
+            log.warning(warning)
+        self._tell_of_keys()
         return {
             "changed": [each for each in found if not each["restart"]],
             "needs_restart": [each for each in found if each["restart"]],
-            "warnings": list(loaded.warnings),
+            "warnings": list(read.warnings),
         }
+
+    def _tell_of_keys(self) -> None:
+        """Log which providers will fail for want of a key."""
+        for row in self.providers.enabled():
+            for why in self.accounts.unusable(row):
+                log.warning(
+                    "A provider has no key", extra={"figures": {"provider": row.name, "why": why}}
+                )
+
+    async def _warm(self) -> None:
+        """Load the built-in model, so that its first request does not wait for it."""
+        try:
+            await self._local.warm()
+        except NotInstalled as error:
+            log.warning("The built-in model cannot be used: %s", error)
 
     # what turns a row into calls
 
@@ -252,6 +280,11 @@ class App:
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)
+
+    def _cleared(self, row: Row) -> None:
+        """A provider answered an operator's test."""
+        self.accounts.reset(row)
+        self.overview.cleared(row.name)
 
     @staticmethod
     def _broken(error: BaseException) -> None:

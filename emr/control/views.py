@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
-import orjson
-
 from emr.control.metrics import CONTENT_TYPE, exposition
+from emr.control.replies import reply_json
 from emr.control.snapshot import AccountView, LaneView, ProviderView, Snapshot, Status
 from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Headers
-from emr.front.refusals import JSON, OK, STATUS
+from emr.front.refusals import OK, STATUS
 from emr.front.routes import Route
 from emr.lane.verdict import Dimension
 
@@ -105,11 +104,6 @@ class Views:
     def page(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
         """The plain page at the root."""
         exchange.reply(OK, [HTML, *PAGE_POLICY], page(self._take()).encode())
-
-
-def reply_json(exchange: Exchange, status: int, value: object) -> None:
-    """Answer with a JSON value."""
-    exchange.reply(status, [JSON], orjson.dumps(value))
 
 
 def provider_health(provider: ProviderView) -> dict[str, Any]:

@@ -371,3 +371,18 @@ def test_where_a_compatible_server_runs_is_told_by_its_address(endpoint: str, ho
             assert one(routed, row, "m").spec.home is home
 
     run(main())
+
+
+def test_a_reset_does_not_shorten_what_the_provider_asked_for() -> None:
+    async def main() -> None:
+        async with Routed(VOYAGE) as routed:
+            routed.resolve(ask_of("voyage-code-3"))
+            verdict = Verdict(Ending.RATE, 429, retry_after=300.0)
+            routed.caller("voyage").answer = lambda call: Outcome(verdict)
+            assert await routed.ask("voyage-code-3").refusal() == "rate_limited"
+            account = one(routed, VOYAGE)
+            until = account.gate.until
+            routed.accounts.reset(VOYAGE)
+            assert (account.gate.reason, account.gate.until) == (Reason.RATE, until)
+
+    run(main())
