@@ -3,6 +3,13 @@
 Owns everything of asyncio that calls need: one task a provider call, one timer for the core's next
 deadline, and one turn of the event loop in which all arrivals and replies of that turn are decided
 together. A request costs no task, no future and no timer of its own.
+
+Rules of this file
+- Whoever waits for an answer gets it first: what counts or logs a call comes after, and a failure
+  of one answer is logged and does not touch the next one.
+- An account that was closed is kept until nothing of it waits or flies; then its caller, which
+  holds a credential, is let go of.
+- The timer is never set anew to a later time. One that fires too early finds nothing to do.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from collections.abc import Callable, Sequence
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
+from emr.lane.refusal import Refusal
 from emr.lane.roster import Roster
 from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Request
@@ -25,6 +33,8 @@ log = logging.getLogger("emr.pump")
 
 Observer = Callable[[Send, Outcome, float], None]
 
+STOPPING = Refusal("overloaded", "emr is stopping; try again in a moment", retry_after=1.0)
+
 
 def ignore_call(send: Send, outcome: Outcome, seconds: float) -> None:
     """The observer of a pump whose calls nobody counts."""
@@ -33,8 +43,9 @@ def ignore_call(send: Send, outcome: Outcome, seconds: float) -> None:
 class Pump:
     """Carries out what the roster decides, on the running event loop.
 
-    Mutable state: the caller of each account, the tasks of the calls in flight, whether a turn is
-    due, and the timer. `observe` is told of every call that ended.
+    Mutable state: the caller of each account, the closed accounts that still have work, the tasks
+    of the calls in flight, whether a turn is due, whether it has stopped, and the timer. `observe`
+    is told of every call that ended.
     """
 
     def __init__(self, roster: Roster, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,8 +53,10 @@ class Pump:
         self.observe: Observer = ignore_call
         self._loop = loop
         self._callers: dict[Account, Caller] = {}
+        self._closing: set[Account] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn_is_due = False
+        self._has_stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         # counted for the views
@@ -68,6 +81,7 @@ class Pump:
     def close(self, account: Account) -> None:
         """Offer the account nothing more; what waits in it is still sent."""
         self.roster.close(account)
+        self._closing.add(account)
         self._turn_soon()
 
     def reset(self, account: Account) -> None:
@@ -78,14 +92,24 @@ class Pump:
     # requests
 
     def submit(self, members: Sequence[Account], request: Request) -> None:
-        """Take in a request that any of `members` may answer.
+        """Take in a request that any of `members`, which are open, may answer.
 
         `request.done` is called once, perhaps before this returns.
         """
         out = Effects()
-        self.roster.offer(members, request, self.clock(), out)
-        self._idle.clear()
-        self._turn_soon()
+        if self._has_stopped:
+            out.refuse(request, STOPPING)
+        else:
+            assert not [each for each in members if each.closed], "offered when closed: a bug"
+            self.roster.offer(members, request, self.clock(), out)
+            self._idle.clear()
+            self._turn_soon()
+        self._carry_out(out)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """End a request that was not taken in."""
+        out = Effects()
+        out.refuse(request, refusal)
         self._carry_out(out)
 
     def leave(self, request: Request) -> None:
@@ -103,9 +127,11 @@ class Pump:
         await self._idle.wait()
 
     async def stop(self) -> None:
-        """Cancel what is still under way, and the timer."""
+        """Cancel what is still under way, and the timer; nothing begins from here on."""
+        self._has_stopped = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -120,23 +146,37 @@ class Pump:
 
     def _turn(self) -> None:
         self._turn_is_due = False
+        if self._has_stopped:
+            return
         self._carry_out(self.roster.step(self.clock()))
+        if self._closing:
+            self._let_go()
         self._arm(self.roster.next_deadline())
         if self.roster.live == 0 and not self._turn_is_due:
             self._idle.set()
 
+    def _let_go(self) -> None:
+        """Closed accounts of which nothing waits or flies any more are forgotten."""
+        for account in [account for account in self._closing if account.idle]:
+            self._closing.discard(account)
+            del self._callers[account]
+
     def _arm(self, at: float) -> None:
-        """Have a turn at that time. A timer that fires too early only finds nothing to do."""
-        if at >= self._timer_at > self.clock():
-            return
+        """Have a turn at that time, or before it."""
         if self._timer is not None:
+            if self._timer_at <= at:
+                return
             self._timer.cancel()
-        self._timer_at = at
-        self._timer = None if at == math.inf else self._loop.call_at(at, self._time_has_come)
+            self._timer = None
+        if at < math.inf:
+            # the loop counts in milliseconds and rounds: a timer that is half of one early finds
+            # nothing to do, and would be set anew, with no wait at all, until the time has come
+            wait = math.ceil((at - self.clock()) * 1000.0) / 1000.0
+            self._timer_at = at
+            self._timer = self._loop.call_later(max(0.0, wait), self._time_has_come)
 
     def _time_has_come(self) -> None:
         self._timer = None
-        self._timer_at = math.inf
         self._turn_soon()
 
     def _carry_out(self, out: Effects) -> None:
@@ -176,22 +216,27 @@ class Pump:
         now = self.clock()
         seconds = now - batch.sent_at
         out = self.roster.settle(send.account, batch, outcome, now)
-        outcome = out.outcome or outcome
-        self._log_call(send, outcome, seconds)
-        self.observe(send, outcome, seconds)
         self._turn_soon()
         self._carry_out(out)
+        outcome = out.outcome or outcome
+        log_call(send, outcome, seconds)
+        try:
+            self.observe(send, outcome, seconds)
+        except Exception:
+            log.exception("A provider call could not be counted")
 
-    def _log_call(self, send: Send, outcome: Outcome, seconds: float) -> None:
-        if not log.isEnabledFor(logging.DEBUG):
-            return
-        verdict = outcome.verdict
-        error = None if verdict.ending is Ending.OK else f"{verdict.ending.value} {verdict.status}"
-        figures = {
-            "provider": send.account.spec.provider,
-            "callers": send.batch.callers,
-            "texts": send.batch.texts,
-            "latency_ms": round(seconds * 1000, 1),
-            "error": error,
-        }
-        log.debug("Provider call", extra={"figures": figures})
+
+def log_call(send: Send, outcome: Outcome, seconds: float) -> None:
+    """The line of a provider call, at debug."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    verdict = outcome.verdict
+    error = None if verdict.ending is Ending.OK else f"{verdict.ending.value} {verdict.status}"
+    figures = {
+        "provider": send.account.spec.provider,
+        "callers": send.batch.callers,
+        "texts": send.batch.texts,
+        "latency_ms": round(seconds * 1000, 1),
+        "error": error,
+    }
+    log.debug("Provider call", extra={"figures": figures})

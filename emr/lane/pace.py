@@ -311,3 +311,13 @@ class Pace:
         if age < WINDOW_S and (asked is None or asked <= SHORT_RETRY_S):
             seen *= WINDOW_S / max(1.0, age)
         meter.learner.cut(seen)
+
+
+def used(pace: Pace, dimension: Dimension, now: float) -> float:
+    """What the log of the minute before `now` holds of a limit. For views: it changes nothing."""
+    held = pace.meters[dimension].sum
+    for entry in pace._landed:
+        if entry.landed_at > now - WINDOW_S:
+            break
+        held -= entry.cost[dimension]
+    return held
