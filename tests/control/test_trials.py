@@ -264,6 +264,7 @@ def test_a_probe_ends_at_the_cap_that_it_meets() -> None:
             assert first["batch_size"] == 16
             assert last == {
                 "batch_size": 33, "error": "voyage answered 400: at most 32 texts", "cap": 32,
+                "cap_of": "texts",
             }  # fmt: skip
 
     run(main())
