@@ -299,7 +299,7 @@ def test_limits_are_those_of_the_settings_in_use() -> None:
             routed.catalogue.settings = replace(before, server=server)
             assert (desk.default_timeout_s(False), desk.default_timeout_s(True)) == (1.5, 2.5)
             assert desk.max_texts_per_request() == 3
-            assert {entry["max_texts"] for entry in desk.models()} == {3}
+            assert {entry["max_texts"] for entry in desk.models(None)} == {3}
 
     run(main())
 
