@@ -101,12 +101,18 @@ class Roster:
         return out
 
     def step(self, now: float) -> Effects:
-        """Decide for every account that something happened to, or whose time has come."""
+        """Decide for every account that something happened to, or whose time has come.
+
+        A step may move tickets to another member, which then has its step too, wherever it stands
+        in the list; no ticket moves twice between two tries, so this comes to an end.
+        """
         out = Effects()
         self._expire(now, out)
-        for account in self.accounts:
-            if account.touched or account.wake <= now or account.stale:
+        due = [a for a in self.accounts if a.touched or a.wake <= now or a.stale]
+        while due:
+            for account in due:
                 step(account, now, out)
+            due = [account for account in self.accounts if account.touched]
         if any(account.closed and account.idle for account in self.accounts):
             self.accounts = [a for a in self.accounts if not (a.closed and a.idle)]
         self._end(out)
