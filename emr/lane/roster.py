@@ -15,6 +15,7 @@ from emr.lane import door, words
 from emr.lane.account import Account
 from emr.lane.effects import Effects
 from emr.lane.family import choose
+from emr.lane.gate import Reason
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
 from emr.lane.step import step
@@ -127,8 +128,12 @@ class Roster:
         return min([at, *[account.wake for account in self.accounts]])
 
     def reset(self, account: Account) -> None:
-        """Forget what is held against the provider: a changed key, a reload, a good test."""
-        account.reset()
+        """Forget what is held against the provider: a changed key, a reload, a good test.
+
+        Not the time that it asked for itself: a Retry-After is never shortened.
+        """
+        if account.gate.reason not in (Reason.RATE, Reason.BACKOFF):
+            account.reset()
         account.touched = True
 
     def _expire(self, now: float, out: Effects) -> None:
