@@ -102,20 +102,28 @@ class Catalogue:
         known = self.dimensions(row, model)
         return known[0] if known else self._seen.get((row.name, model))
 
-    def listing(self) -> list[dict[str, Any]]:
+    def listing(self, allowed: frozenset[str] | None = None) -> list[dict[str, Any]]:
         """The entries of `GET /v1/models`: aliases first, then every model of every provider.
 
-        An alias whose provider does not serve its model is left out: it could not be asked.
+        `allowed` are the providers that a key may use, None for all. What could not be asked is
+        left out: an alias whose provider does not serve its model, a model that an alias hides.
         """
+        aliases = self.settings.models
+        usable = [
+            row for row in self._providers.enabled() if allowed is None or row.name in allowed
+        ]
         entries: dict[str, dict[str, Any]] = {}
-        for alias, target in self.settings.models.items():
+        for alias, target in aliases.items():
             provider, _, model = target.partition("/")
             row = self._providers.get(provider)
-            if row is not None and row.enabled and model in self.models_of(row):
+            if row is None or not row.enabled or (allowed is not None and provider not in allowed):
+                continue
+            if model in self.models_of(row):
                 entries[alias] = self._entry(alias, row, model)
-        for row in self._providers.enabled():
+        for row in usable:
             for model in self.models_of(row):
-                entries.setdefault(model, self._entry(model, row, model))
+                if model not in aliases:
+                    entries.setdefault(model, self._entry(model, row, model))
         return list(entries.values())
 
     def _entry(self, shown: str, row: Row, model: str) -> dict[str, Any]:

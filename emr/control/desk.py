@@ -194,9 +194,9 @@ class FrontDesk:
         """See emr.front.desk.Desk."""
         self._pump.leave(request)
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self, allowed: frozenset[str] | None) -> list[dict[str, Any]]:
         """See emr.front.desk.Desk."""
-        return self._catalogue.listing()
+        return self._catalogue.listing(allowed)
 
     def default_timeout_s(self, bulk: bool) -> float:
         """See emr.front.desk.Desk."""

@@ -126,12 +126,7 @@ class Destinations:
         raise Refused(Refusal("model_not_found", message, param="model"))
 
     def _no_such_model(self, asked: str, principal: Principal) -> Refusal:
-        allowed = principal.providers
-        known = [
-            each["id"]
-            for each in self._catalogue.listing()
-            if allowed is None or each["owned_by"] in allowed
-        ]
+        known = [each["id"] for each in self._catalogue.listing(principal.providers)]
         message = (
             f"no enabled provider serves the model {asked[:NAME_SHOWN_MAX]}; known are: "
             f"{some(known) or 'none'}{self._nothing_yet()}"

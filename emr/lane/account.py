@@ -224,12 +224,7 @@ class Account:
         return (self.pace.calls_per_minute or 0.0) / 60.0 * seconds
 
     def reset(self) -> None:
-        """Forget what was held against the provider: a changed key, a reload, `providers test`.
-
-        Not the time that it asked for itself: a Retry-After is never shortened.
-        """
-        if self.gate.reason in (Reason.RATE, Reason.BACKOFF):
-            return
+        """Forget what was held against the provider: a changed key, a reload, `providers test`."""
         ramping = self.gate.reason in (*TRIED_AGAIN, Reason.RAMP)
         self.gate.clear()
         if ramping:

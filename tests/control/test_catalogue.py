@@ -239,6 +239,25 @@ def test_the_list_has_aliases_first_and_every_model_once() -> None:
     run(main())
 
 
+def test_the_list_of_a_key_has_what_it_may_use() -> None:
+    async def main() -> None:
+        rows = (row_of("voyage", "voyage"), server("own", models=[CODE]))
+        models = {"a": f"voyage/{CODE}", "b": "own/m", "voyage-4": f"voyage/{CODE}"}
+        async with Routed(*rows, models=models) as routed:
+            listed = routed.catalogue.listing(frozenset({"own"}))
+            assert [(each["id"], each["owned_by"]) for each in listed] == [
+                ("b", "own"), ("m", "own"), (CODE, "own"),
+            ]  # fmt: skip
+            hidden = {"a": "gone/x", CODE: f"voyage/{CODE}", "m": "own/unheard-of"}
+            routed.catalogue.settings = replace(routed.catalogue.settings, models=hidden)
+            assert routed.catalogue.listing(frozenset({"own"})) == []
+            assert routed.catalogue.listing()[0]["owned_by"] == "voyage"
+            assert routed.catalogue.listing(frozenset({"nobody"})) == []
+            assert routed.desk.models(frozenset({"own"})) == []
+
+    run(main())
+
+
 # bodies that are passed on whole
 
 

@@ -299,7 +299,7 @@ def test_limits_are_those_of_the_settings_in_use() -> None:
             routed.catalogue.settings = replace(before, server=server)
             assert (desk.default_timeout_s(False), desk.default_timeout_s(True)) == (1.5, 2.5)
             assert desk.max_texts_per_request() == 3
-            assert {entry["max_texts"] for entry in desk.models()} == {3}
+            assert {entry["max_texts"] for entry in desk.models(None)} == {3}
 
     run(main())
 
@@ -320,9 +320,13 @@ def test_a_provider_is_in_use_from_the_next_request_and_gone_from_the_next() -> 
     run(main())
 
 
-def test_a_broken_member_is_tried_again_elsewhere() -> None:
+@pytest.mark.parametrize("opened_first", ["voyage", "second"])
+def test_a_broken_member_is_tried_again_elsewhere(opened_first: str) -> None:
+    """At once when its back-off is over, wherever the other account stands in the core's list."""
+
     async def main() -> None:
         async with Routed(VOYAGE, SECOND) as routed:
+            routed.resolve(ask_of(CODE, opened_first))
             routed.resolve(ask_of(CODE))
             routed.caller("voyage").answer = lambda call: BROKEN
             assert await routed.answered_by(CODE) == "second"
