@@ -108,13 +108,13 @@ class Account:
     # tickets come and go
 
     def enter(self, request: Request, now: float) -> None:
-        """Let a request that was weighed wait, whole, in its lane."""
+        """Let what is wanted of a request that was weighed wait in its lane."""
         if not request.bulk:
             self.interactive_at = now
         self.last_params = request.params
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:
-            self._wait(request, range(len(request.texts)), now, alone=alone)
+            self._wait(request, request.wanted, now, alone=alone)
             return
         held, known = self.flights.join(request)
         for place, flight in known:

@@ -75,6 +75,8 @@ class Roster:
         request.arrived = now
         request.members = members
         request.tokens = members[0].caps.weigh(request.texts, token_ids=request.params.token_ids)
+        if request.cached:
+            request.weigh_wanted()
         account = choose(members, request, now)
         request.answered_by = account.spec.provider
         refusal = door.refused(account, request, self.accounts, now)

@@ -196,6 +196,8 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     complete = give(batch, reply, seconds, account.flights)
     for request in complete:
         request.answered_by = account.spec.provider
+        if request.mixed:
+            request.refusal = words.mixed(account.spec.provider)
     out.ended.extend(complete)
 
 

@@ -58,6 +58,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 waiter.attempts = max(1, waiter.attempts)
                 _tell(waiter, batch, reply, seconds)
                 if not waiter.ended:
+                    waiter.measure(reply.dimensions)
                     waiter.vectors[where] = vector
                     _take(waiter, 1, complete)
         shares.append((request, weight))
@@ -67,6 +68,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 request.body = reply.body
                 _take(request, request.missing, complete)
             else:
+                request.measure(reply.dimensions)
                 for offset, place in enumerate(places, at):
                     request.vectors[place] = vectors[offset]
                 _take(request, len(places), complete)

@@ -48,6 +48,10 @@ class Request:
     are the estimates of each, computed once. `done` is called exactly once, in the turn in which
     the last vector or the first final error came; `refusal` tells which. `deadline` and `arrived`
     are in the core's clock, seconds.
+
+    `space` names whose vectors these are: requests of equal space and params get equal vectors for
+    equal texts. None keeps a request out of the cache. `wanted` are the places of the texts that
+    the cache did not have; only these wait in lanes.
     """
 
     __slots__ = (
@@ -58,6 +62,7 @@ class Request:
         "billed",
         "body",
         "bulk",
+        "cached",
         "caller",
         "deadline",
         "done",
@@ -65,17 +70,22 @@ class Request:
         "failed_by",
         "float_text",
         "left",
+        "length",
         "members",
         "missing",
+        "mixed",
         "model",
+        "no_store",
         "params",
         "provider_s",
         "queue_s",
         "refusal",
+        "space",
         "texts",
         "tokens",
         "user",
         "vectors",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -94,11 +104,17 @@ class Request:
         self.members: Sequence[Account] = ()  # the accounts that may answer it
         self.user: str | None = None
         self.float_text = True  # the caller wants numbers, not base64
+        self.no_store = False  # the caller wants nothing of the cache, and nothing kept in it
+        self.space: str | None = None
         self.arrived = 0.0
         self.deadline = deadline
         self.tokens: Sequence[int] = ()
         # how it goes
         self.vectors: list[bytes] = [b""] * len(texts)
+        self.wanted: Sequence[int] = range(len(texts))
+        self.cached = 0  # texts that the cache had
+        self.length = 0  # of its vectors, in numbers; 0 while there is none
+        self.mixed = False  # it got vectors of two lengths: they are not of one model
         # the body of one that is passed on whole counts as one, even if it has no texts
         self.missing = len(texts) if params.whole is None else 1
         self.left = False  # the caller went away
@@ -120,6 +136,28 @@ class Request:
     def ended(self) -> bool:
         """Whether nothing more can come of it: answered, refused, or its caller left."""
         return self.missing == 0 or self.refusal is not None or self.left
+
+    def recall(self, wanted: Sequence[int], length: int, model: str) -> None:
+        """Vectors of that length, of `model`, were found and are in place, all but `wanted`."""
+        self.cached += len(self.wanted) - len(wanted)
+        self.wanted = wanted
+        self.missing = len(wanted)
+        self.model = model
+        self.measure(length)
+
+    def weigh_wanted(self) -> None:
+        """What the cache had weighs nothing."""
+        weighed = self.tokens
+        self.tokens = tokens = [0] * len(weighed)
+        for place in self.wanted:
+            tokens[place] = weighed[place]
+
+    def measure(self, length: int) -> None:
+        """It got a vector of so many numbers."""
+        if self.length == 0:
+            self.length = length
+        elif self.length != length:
+            self.mixed = True
 
 
 class Ticket:

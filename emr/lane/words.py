@@ -102,6 +102,15 @@ def bad_text(provider: str, verdict: Verdict, words: str, param: str | None) -> 
     return Refusal("validation_error", sentence(provider, verdict, words), param=param)
 
 
+def mixed(provider: str) -> Refusal:
+    """The 502 of a request whose vectors came in two lengths, from before and after a change."""
+    return Refusal(
+        "provider_error",
+        f"{provider} gives vectors of another length than it did before: its model was exchanged; "
+        "ask again",
+    )
+
+
 def held_back(provider: str, ending: Ending, wait_s: float, words: str) -> Refusal:
     """The 429 or 503 of a request that a rate limit, or used up capacity, keeps too long."""
     wait_s = max(0.001, wait_s)
