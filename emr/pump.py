@@ -113,6 +113,12 @@ class Pump:
         if self._texts_since_turn >= members[0].caps.max_texts:
             self._turn()
 
+    def answer(self, request: Request) -> None:
+        """End a request that was not taken in, for it has all its vectors."""
+        out = Effects()
+        out.ended.append(request)
+        self._carry_out(out)
+
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """End a request that was not taken in."""
         out = Effects()

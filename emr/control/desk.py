@@ -15,12 +15,14 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
 from emr.control.providers import Providers
+from emr.control.recall import Recall
 from emr.control.rows import Row
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
@@ -39,22 +41,35 @@ TOKEN_IDS = (
 
 
 class Target(NamedTuple):
-    """The desk's own handle in a plan: the row, and the accounts that may answer."""
+    """The desk's own handle in a plan: the row, and the accounts that may answer.
+
+    `space` names the vectors that they give (see `emr.control.catalogue`).
+    """
 
     row: Row
     members: tuple[Account, ...]
+    space: str
 
 
 class FrontDesk:
-    """The real desk. `catalogue` is what it knows of models, with the settings in use."""
+    """The real desk. `catalogue` is what it knows of models, with the settings in use.
+
+    `recall` is asked first, whatever state the provider is in.
+    """
 
     def __init__(
-        self, providers: Providers, accounts: Accounts, pump: Pump, catalogue: Catalogue
+        self,
+        providers: Providers,
+        accounts: Accounts,
+        pump: Pump,
+        catalogue: Catalogue,
+        recall: Recall,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
+        self._recall = recall
         self._destinations = Destinations(providers, catalogue)
         # the members that know of each other, while the accounts are the same
         self._related: set[tuple[Account, ...]] = set()
@@ -73,7 +88,8 @@ class FrontDesk:
             )
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
-        return Plan(row.name, Target(row, members), params, ask.texts, pinned)
+        target = Target(row, members, self._catalogue.space(row, model))
+        return Plan(row.name, target, params, ask.texts, pinned)
 
     def _members(self, family: Iterable[Row], model: str) -> tuple[Account, ...]:
         """The accounts of all of these; those without a key cannot help."""
@@ -150,6 +166,15 @@ class FrontDesk:
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
+        if plan.params.whole is None and not request.no_store:
+            request.space = _target(plan).space
+            request.answered_by = plan.provider
+            if self._recall.answers(request, partial(self._let_wait, plan, request)):
+                return
+        self._let_wait(plan, request)
+
+    def _let_wait(self, plan: Plan, request: Request) -> None:
+        """What the cache does not have is asked of the provider."""
         members = _target(plan).members
         for member in members:
             if member.closed:
@@ -165,7 +190,7 @@ class FrontDesk:
 
     def _open_again(self, plan: Plan) -> tuple[Account, ...]:
         """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
-        old, members = _target(plan)
+        old, members, _ = _target(plan)
         living = tuple(member for member in members if not member.closed)
         if living:
             return living

@@ -19,8 +19,8 @@ entry at the head that was asked again goes to the back with its count lowered, 
 the texts of an indexing run, asked once each, pass through a tenth of the cache and leave the rest
 alone. That a hash may be wrong here and there costs a place in the wrong row, never a vector.
 
-Measured (`scripts/cache-trace`): hits of a hundred on 20,000 texts by Zipf's law, with room for 1, 5
-and 20% of them. With a scan, two texts that come once are asked for each of the popular ones, in
+Measured (`scripts/cache-trace`): hits of a hundred on 20,000 texts by Zipf's law, with room for 1,
+5 and 20% of them. With a scan, two texts that come once are asked for each of the popular ones, in
 runs. With drift, all popular texts are others after every 12,000 asked.
 
                       alpha 0.6         alpha 0.8         alpha 1.0         alpha 1.2
