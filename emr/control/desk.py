@@ -81,11 +81,7 @@ class FrontDesk:
         """As `_find`, which is asked once for all requests of a kind. Raises Refused."""
         edition = self._providers.edition
         versions = (self._accounts.version, self._catalogue.version)
-        if (
-            edition is not self._edition
-            or versions != self._versions
-            or len(self._ways) >= REMEMBERED
-        ):
+        if edition is not self._edition or versions != self._versions:
             self._ways.clear()
             self._edition, self._versions = edition, versions
         kind = (
@@ -94,6 +90,8 @@ class FrontDesk:
         )  # fmt: skip
         way = self._ways.get(kind)
         if way is None:
+            if len(self._ways) >= REMEMBERED:
+                self._ways.clear()
             way = self._ways[kind] = self._find(ask, principal)
         return way
 
