@@ -109,12 +109,12 @@ class Pump:
             self._idle.clear()
             self._turn_soon()
         self._carry_out(out)
-        self._texts_since_turn += len(request.texts)
+        self._texts_since_turn += len(request.wanted)
         if self._texts_since_turn >= members[0].caps.max_texts:
             self._turn()
 
     def answer(self, request: Request) -> None:
-        """End a request that was not taken in, for it has all its vectors."""
+        """End a request that was not taken in, for the cache had all its vectors."""
         out = Effects()
         out.ended.append(request)
         self._carry_out(out)

@@ -9,6 +9,7 @@ import pytest
 
 from emr.cli.command import COMMANDS
 from emr.control.admin import Admin
+from emr.control.cache.admin import CacheAdmin
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
 from emr.control.trials import Trials
@@ -41,6 +42,7 @@ def registered_routes() -> set[tuple[str, str]]:
         Views.routes(Views.__new__(Views)),
         Admin.routes(Admin.__new__(Admin)),
         Trials.routes(Trials.__new__(Trials)),
+        CacheAdmin.routes(CacheAdmin.__new__(CacheAdmin)),
     ]
     made = {
         (method, route.pattern) for table in tables for route in table for method in route.methods
@@ -74,7 +76,7 @@ def test_every_error_type_is_documented_with_its_status() -> None:
 def test_every_metric_is_documented_and_the_reverse() -> None:
     snapshot = Snapshot(
         version="0", uptime_s=0.0, draining=False, storage_ok=True, active_keys=0, connections=0,
-        requests_served=0, texts_served=0, provider_calls=0, cache_hits=0, providers=(),
+        requests_served=0, texts_served=0, provider_calls=0, providers=(),
         others=(), answers={}, refusals={}, histories={},
     )  # fmt: skip
     made = {

@@ -27,6 +27,7 @@ COMMANDS = (
     "config",
     "status",
     "health",
+    "cache",
     "embed",
     "bench",
     "fake",

@@ -4,13 +4,14 @@ Providers that serve the same model id with the same dimensions, of one type or 
 `family` in their rows, are one family. Where the dimensions are not known from the table or a row,
 both must have answered once with vectors of equal length before one stands in for the other.
 
-A *space* is a name for the vectors of a model: what the cache has of a space may be given to whoever
-asks a provider of that space. Providers of one family have one space, so that what one answered is
-a hit for all. It is made of
+A *space* is a name for the vectors of a model: what the cache has of a space may be given to
+whoever asks a provider of that space. Providers of one type and family have one space, so that what
+one answered is a hit for all. It is made of
 
-- the row's `family`, if it has one; else its type, if model ids mean the same wherever that type is
-  served (a service with an address of its own); else its type and endpoint, for what a server of
-  the operator's or an Azure deployment is called says nothing about what another of that name is;
+- the row's type, for what a parameter means is the type's own;
+- the row's `family`, if it has one; else nothing more, if model ids mean the same wherever that
+  type is served (a service with an address of its own); else its endpoint, for what a server of the
+  operator's or an Azure deployment is called says nothing about what another of that name is;
 - the model's length of vector as the table or the row tells it; where nobody does, the provider's
   name instead, for then nobody has said that two providers give the same.
 """
@@ -132,13 +133,13 @@ class Catalogue:
     def _origin(self, row: Row) -> tuple[str, ...]:
         kind = self.kinds[row.provider_type]
         if row.family:
-            return ("family", row.family)
+            return ("type", kind.name, "family", row.family)
         if kind.home is Home.LOCAL:
-            return ("type", kind.name, __version__)  # its numbers come with the program
+            return ("type", kind.name, "version", __version__)  # its numbers come with the program
         if kind.home is Home.HOSTED and kind.endpoint:
             return ("type", kind.name)
         # what stands behind the ? may be a key
-        return ("type", kind.name, row.endpoint.partition("?")[0])
+        return ("type", kind.name, "endpoint", row.endpoint.partition("?")[0])
 
     def _length(self, row: Row, model: str) -> int | None:
         known = self.dimensions(row, model)

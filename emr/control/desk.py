@@ -19,10 +19,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
+from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
 from emr.control.providers import Providers
-from emr.control.recall import Recall
 from emr.control.rows import Row
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
@@ -57,7 +57,8 @@ class Target(NamedTuple):
 class FrontDesk:
     """The real desk. `catalogue` is what it knows of models, with the settings in use.
 
-    `recall` is asked first, whatever state the provider is in.
+    `recall` is the cache, None when it is switched off; it is asked first, whatever state the
+    provider is in.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class FrontDesk:
         accounts: Accounts,
         pump: Pump,
         catalogue: Catalogue,
-        recall: Recall,
+        recall: Recall | None = None,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
@@ -197,14 +198,15 @@ class FrontDesk:
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
-        if plan.params.whole is None and not request.no_store:
+        recall = self._recall
+        if recall is not None and plan.params.whole is None and not request.no_store:
             request.space = _target(plan).space
             request.answered_by = plan.provider
-            if self._recall.answers(request, partial(self._let_wait, plan, request)):
+            if recall.answers(request, partial(self._ask, plan, request)):
                 return
-        self._let_wait(plan, request)
+        self._ask(plan, request)
 
-    def _let_wait(self, plan: Plan, request: Request) -> None:
+    def _ask(self, plan: Plan, request: Request) -> None:
         """What the cache does not have is asked of the provider."""
         members = _target(plan).members
         for member in members:

@@ -212,8 +212,7 @@ class Account:
         """The estimates changed: what waits is weighed by them; what flies, when it comes back."""
         flying = {ticket.request for batch in self.flying for ticket in batch.tickets}
         for request in flying | {ticket.request for ticket in self.waiting()}:
-            ids = request.params.token_ids
-            request.tokens = self.caps.weigh(request.texts, token_ids=ids)
+            request.weigh(self.caps)
         for lane in self.lanes.values():
             lane.weigh_again()
         for ticket in self.aside():

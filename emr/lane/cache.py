@@ -43,7 +43,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from emr.lane.ticket import Params, Request
+from emr.lane.ticket import Origin, Params, Request
 
 # What Python takes beside the bytes of text and vector: two bytes objects of 33 and what the
 # allocator rounds up, the entry (64), its place in a dict that is two thirds to a third full (100),
@@ -60,19 +60,17 @@ Key = tuple[str, Params, str]
 
 
 class Section:
-    """The entries of one space, parameters and caller.
+    """The entries of one space, parameters and caller; `origin` is that of all their vectors.
 
-    `length` is that of the vectors, in numbers; `model` what the reply called the model. `hash` is
-    the key's, worked out once.
+    `hash` is the key's, worked out once.
     """
 
-    __slots__ = ("entries", "hash", "key", "length", "model")
+    __slots__ = ("entries", "hash", "key", "origin")
 
-    def __init__(self, key: Key, length: int, model: str) -> None:
+    def __init__(self, key: Key, origin: Origin) -> None:
         self.key = key
         self.hash = hash(key)
-        self.length = length
-        self.model = model
+        self.origin = origin
         self.entries: dict[bytes, Entry] = {}
 
 
@@ -121,6 +119,11 @@ class Cache:
         return len(self._small) + len(self._main)
 
     @property
+    def scope(self) -> str:
+        """`shared` or `key`, as the setting calls it."""
+        return "shared" if self._shared else "key"
+
+    @property
     def sections(self) -> int:
         """How many spaces, parameters and callers there are."""
         return len(self._sections)
@@ -146,22 +149,27 @@ class Cache:
             if entry.uses < MOST_USES:
                 entry.uses += 1
         if len(wanted) < len(request.wanted):
-            request.recall(wanted, section.length, section.model)
+            request.recall(wanted, section.origin)
 
-    def section_of(self, request: Request, length: int, model: str) -> Section:
-        """Where vectors of that length belong that a model by that name gave for the request.
-
-        Vectors of another length are no longer what the model gives, and are dropped.
-        """
-        key = self.key_of(request)
+    def origin_of(self, key: Key) -> Origin | None:
+        """What the vectors that are kept for this key are, None when there are none."""
         section = self._sections.get(key)
-        if section is not None and section.length != length:
-            self.drop(section)
-            section = None
-        if section is None:
-            return Section(key, length, model)
-        section.model = model
-        return section
+        return None if section is None else section.origin
+
+    def section_of(self, key: Key, origin: Origin) -> Section | None:
+        """Where vectors belong that a call brought; None for nowhere.
+
+        When the model was exchanged, what is kept is no longer what it gives, and is dropped. Two
+        providers of a family that call their model by two names: the first one's are kept.
+        """
+        section = self._sections.get(key)
+        if section is not None and section.origin != origin:
+            if section.origin.was_exchanged(origin):
+                self.drop(section)
+                section = None
+            elif not section.origin.is_of(origin):
+                return None
+        return section or Section(key, origin)
 
     def put(self, section: Section, text: bytes, vector: bytes) -> None:
         """Keep a vector, if it is not there already and has room at all."""
@@ -205,11 +213,6 @@ class Cache:
         self._main.clear()
         self._forgotten = (set(), set())
         self.bytes = self.small_bytes = 0
-
-    def resize(self, max_bytes: int) -> None:
-        """Take so many bytes at the most from now on."""
-        self.max_bytes = max_bytes
-        self._make_room(max_bytes)
 
     def _make_room(self, most: int) -> None:
         """Let entries go until what is kept takes at most so much."""

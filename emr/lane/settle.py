@@ -193,12 +193,17 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
     account.caps.succeeded(batch, reply.tokens, now)
-    complete = give(batch, reply, seconds, account.flights)
-    for request in complete:
-        request.answered_by = account.spec.provider
+    provider = account.spec.provider
+    for request in give(batch, reply, seconds, account.flights, provider):
+        request.answered_by = provider
         if request.mixed:
-            request.refusal = words.mixed(account.spec.provider)
-    out.ended.extend(complete)
+            if request.cached:
+                request.ask_anew()
+                request.weigh(account.caps)
+                account.enter(request, now)
+                continue
+            request.refusal = words.mixed(provider)
+        out.ended.append(request)
 
 
 def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:

@@ -14,6 +14,7 @@ from emr.lane.verdict import OK, Verdict
 
 if TYPE_CHECKING:
     from emr.lane.account import Account
+    from emr.lane.caps import Caps
     from emr.lane.poison import Part, Trial
 
 
@@ -35,6 +36,31 @@ class Params(NamedTuple):
     token_ids: bool = False
     whole: bytes | None = None
     path: str | None = None
+
+
+class Origin(NamedTuple):
+    """What vectors are: so many numbers, of the model that the reply named, by this provider.
+
+    `provider` is empty where it is not known any more.
+    """
+
+    length: int
+    model: str
+    provider: str
+
+    def is_of(self, other: Origin) -> bool:
+        """Whether both are of one model, whoever answered."""
+        return self.length == other.length and self.model == other.model
+
+    def was_exchanged(self, now: Origin) -> bool:
+        """Whether vectors that come `now` are of another model than these were.
+
+        Two providers of a family may call one model by two names; the same provider has exchanged
+        it, as behind a name like `latest`.
+        """
+        if self.length != now.length:
+            return True
+        return self.model != now.model and self.provider in ("", now.provider)
 
 
 # the order of tickets: S of the fair queue; of equals, interactive (False) before bulk
@@ -70,12 +96,12 @@ class Request:
         "failed_by",
         "float_text",
         "left",
-        "length",
         "members",
         "missing",
         "mixed",
         "model",
         "no_store",
+        "origin",
         "params",
         "provider_s",
         "queue_s",
@@ -113,8 +139,8 @@ class Request:
         self.vectors: list[bytes] = [b""] * len(texts)
         self.wanted: Sequence[int] = range(len(texts))
         self.cached = 0  # texts that the cache had
-        self.length = 0  # of its vectors, in numbers; 0 while there is none
-        self.mixed = False  # it got vectors of two lengths: they are not of one model
+        self.origin: Origin | None = None  # of its vectors, None while there is none
+        self.mixed = False  # it got vectors of two models
         # the body of one that is passed on whole counts as one, even if it has no texts
         self.missing = len(texts) if params.whole is None else 1
         self.left = False  # the caller went away
@@ -137,27 +163,37 @@ class Request:
         """Whether nothing more can come of it: answered, refused, or its caller left."""
         return self.missing == 0 or self.refusal is not None or self.left
 
-    def recall(self, wanted: Sequence[int], length: int, model: str) -> None:
-        """Vectors of that length, of `model`, were found and are in place, all but `wanted`."""
+    def recall(self, wanted: Sequence[int], origin: Origin) -> None:
+        """Vectors of the cache are in place, for all but `wanted`."""
         self.cached += len(self.wanted) - len(wanted)
         self.wanted = wanted
         self.missing = len(wanted)
-        self.model = model
-        self.measure(length)
+        self.model = origin.model
+        self.origin = origin
 
-    def weigh_wanted(self) -> None:
-        """What the cache had weighs nothing."""
-        weighed = self.tokens
-        self.tokens = tokens = [0] * len(weighed)
-        for place in self.wanted:
-            tokens[place] = weighed[place]
-
-    def measure(self, length: int) -> None:
-        """It got a vector of so many numbers."""
-        if self.length == 0:
-            self.length = length
-        elif self.length != length:
+    def measure(self, origin: Origin) -> None:
+        """It gets a vector of a call."""
+        known = self.origin
+        if known is None:
+            self.origin = origin
+        elif known.length != origin.length or (self.cached and known.was_exchanged(origin)):
             self.mixed = True
+
+    def ask_anew(self) -> None:
+        """What the cache had is of a model that was exchanged: all of it is wanted."""
+        self.wanted = range(len(self.texts))
+        self.missing = len(self.texts)
+        self.cached = 0
+        self.origin = None
+        self.mixed = False
+
+    def weigh(self, caps: Caps) -> None:
+        """Estimate the tokens of each text; what the cache had weighs nothing."""
+        self.tokens = weighed = caps.weigh(self.texts, token_ids=self.params.token_ids)
+        if self.cached:
+            self.tokens = tokens = [0] * len(weighed)
+            for place in self.wanted:
+                tokens[place] = weighed[place]
 
 
 class Ticket:

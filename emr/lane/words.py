@@ -103,11 +103,11 @@ def bad_text(provider: str, verdict: Verdict, words: str, param: str | None) -> 
 
 
 def mixed(provider: str) -> Refusal:
-    """The 502 of a request whose vectors came in two lengths, from before and after a change."""
+    """The 502 of a request whose calls brought vectors of two lengths."""
     return Refusal(
         "provider_error",
-        f"{provider} gives vectors of another length than it did before: its model was exchanged; "
-        "ask again",
+        f"{provider} answered one call with vectors of another length than the other: its model "
+        "was exchanged meanwhile; ask again",
     )
 
 

@@ -20,7 +20,7 @@ from random import Random
 from typing import Protocol
 
 from emr.lane.cache import ENTRY_BYTES, SECTION_BYTES, Cache
-from emr.lane.ticket import Params, Request
+from emr.lane.ticket import Origin, Params, Request
 
 ALPHAS = (0.6, 0.8, 1.0, 1.2)
 ROOMS = (0.01, 0.05, 0.2)  # of all popular texts
@@ -29,6 +29,7 @@ SCANS = 2  # texts of a scan for each popular one
 DRIFTS = 10
 VECTOR = bytes(100)
 PARAMS = Params("m")
+ORIGIN = Origin(100, "m", "p")
 TEXT_BYTES = 12
 
 Trace = Iterator[tuple[int, bool]]  # a text's number, and whether it is counted
@@ -73,7 +74,8 @@ class Ours:
         self._cache.find(request)
         if request.cached:
             return True
-        section = self._cache.section_of(request, 100, "m")
+        section = self._cache.section_of(self._cache.key_of(request), ORIGIN)
+        assert section is not None, "a vector without a place: a bug"
         self._cache.put(section, request.texts[0], VECTOR)
         return False
 

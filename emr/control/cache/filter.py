@@ -44,10 +44,7 @@ class Filter:
         """Whether the file may have a digest; False: it has not."""
         first = digest & self._mask
         place, bit = first >> 3, 1 << (first & 7)
-        for row in self._rows:
-            if row[place] & bit and self._all_set(row, digest):
-                return True
-        return False
+        return any(row[place] & bit and self._all_set(row, digest) for row in self._rows)
 
     def _all_set(self, row: bytearray, digest: int) -> bool:
         first, step = digest & self._mask, (digest >> 32) | 1
