@@ -4,7 +4,8 @@ Rules of this file
 - A hit is the same vector or it is none. The key is everything that makes a vector: whose it is
   (`Request.space`), the lane's parameters, and the raw text, compared as a whole; nothing is
   normalised, and no hash stands for a text. With `scope = key` the caller belongs to it too.
-- A vector is kept once, as the bytes that the reply carried; every answer gets that very object.
+- A vector is kept once, as the bytes that the reply carried, or in the writing that was asked for
+  last; every answer gets that very object.
 - Whatever is kept is counted: text, vector, and what Python takes for keeping them.
 
 Theory of operation. Entries of equal space, parameters and caller stand in one *section*: a dict
@@ -36,7 +37,8 @@ Only when the room is ample and what is popular changes at once is LRU better, b
 
 Refused: LRU, for the figures above, and because each hit of it moves an entry. Keeping float32
 instead of the reply's JSON text, which takes a third of the room for vectors in numbers: each hit
-would write 1,024 numbers anew (38 us; finding it takes 0.1 to 1, most of it the text's hash).
+would write 1,024 numbers anew (38 us; a hit takes 2, all of this side of the front included).
+Both writings side by side: callers of one host mostly ask in one.
 """
 
 from __future__ import annotations
@@ -75,15 +77,19 @@ class Section:
 
 
 class Entry:
-    """A text and its vector; `uses` is how often it was asked for since it came to its row."""
+    """A text and its vector, in the small row or in main.
 
-    __slots__ = ("section", "text", "uses", "vector")
+    `uses` is how often it was asked for since it came to its row.
+    """
+
+    __slots__ = ("is_small", "section", "text", "uses", "vector")
 
     def __init__(self, section: Section, text: bytes, vector: bytes) -> None:
         self.section = section
         self.text = text
         self.vector = vector
         self.uses = 0
+        self.is_small = False
 
     @property
     def size(self) -> int:
@@ -192,8 +198,22 @@ class Cache:
         if mark in self._forgotten[0] or mark in self._forgotten[1]:
             self._main.append(entry)
         else:
+            entry.is_small = True
             self._small.append(entry)
             self.small_bytes += entry.size
+
+    def rewrite(self, key: Key, text: bytes, vector: bytes) -> None:
+        """Keep a vector that is there in another writing from now on."""
+        section = self._sections.get(key)
+        entry = None if section is None else section.entries.get(text)
+        if entry is None:
+            return
+        more = len(vector) - len(entry.vector)
+        entry.vector = vector
+        self.bytes += more
+        if entry.is_small:
+            self.small_bytes += more
+        self._make_room(self.max_bytes)
 
     def drop(self, section: Section) -> None:
         """Let go of all entries of a section."""
@@ -229,6 +249,7 @@ class Cache:
     def _look_at_small(self, looks: int) -> bool:
         """Take the head of the small row out of it; whether it went for good."""
         entry = self._small.popleft()
+        entry.is_small = False
         self.small_bytes -= entry.size
         if entry.uses and looks < MOST_LOOKS:
             entry.uses = 0
