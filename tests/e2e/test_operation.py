@@ -25,6 +25,10 @@ ASK = {"model": MODEL, "provider": "voyage", "input": "a text"}
 
 # keys
 
+ADMIN_PAGES = (
+    "/admin/keys", "/admin/providers", "/admin/config", "/admin/lanes", "/admin/cache",
+)  # fmt: skip
+
 
 def test_a_key_works_at_once_and_is_refused_at_once(emr: Router) -> None:
     made = emr.admin("POST", "/admin/keys", {"name": "short-lived"})
@@ -193,16 +197,7 @@ def test_secrets_and_texts_stay_where_they_belong(tmp_path: Path) -> None:
             pages = [
                 emr.ask(path).text for path in ("/metrics", "/status", "/health/providers", "/")
             ]
-            pages += [
-                emr.admin("GET", path).text
-                for path in (
-                    "/admin/keys",
-                    "/admin/providers",
-                    "/admin/config",
-                    "/admin/lanes",
-                    "/admin/cache",
-                )  # fmt: skip
-            ]
+            pages += [emr.admin("GET", path).text for path in ADMIN_PAGES]
             secrets = [made, emr.key, emr.secret, PROVIDER_KEY]
             folder = tmp_path / ".config" / "emr"
             check_modes(folder)
