@@ -188,6 +188,7 @@ def test_what_was_found_weighs_nothing() -> None:
 @pytest.mark.parametrize(("room", "served"), [(7, False), (8, True), (9, True)])
 def test_only_the_rest_counts_for_the_bytes_that_wait(room: int, served: bool) -> None:
     """Half of them may be one key's."""
+
     async def main() -> None:
         bench = Bench(Scripted(), LaneSettings(max_queue_bytes=room))
         asked = Asked("a" * 100, "bb", deadline=bench.pump.clock() + 60.0)

@@ -30,6 +30,8 @@ class DiskReader:
         with refusals():
             self._connection = connect(path)
             self._connection.execute("PRAGMA query_only = ON")
+            # a damaged row may have anything for a blob: what it has is looked at, not decoded
+            self._connection.text_factory = bytes
 
     def read(self, section: bytes, wanted: Sequence[tuple[int, bytes]]) -> Read:
         """The vectors of texts of a section, each with its digest. Raises DiskError."""
@@ -46,7 +48,8 @@ class DiskReader:
         told = execute("SELECT id, size, model FROM sections WHERE key = ?", (section,)).fetchone()
         if told is None:
             return found
-        number, size, model = told
+        number, size = told[:2]
+        model = told[2].decode(errors="replace")
         for place, (digest, text) in enumerate(wanted):
             row = execute(
                 "SELECT id, seal, text, vector FROM vectors WHERE digest = ? AND section = ?",
