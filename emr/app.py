@@ -22,8 +22,7 @@ from typing import Any
 from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
 from emr.control.cache.admin import CacheAdmin
-from emr.control.cache.disk import Disk
-from emr.control.cache.recall import Recall, Shop
+from emr.control.cache.recall import make_recall
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, in_effect, nested_sources
@@ -47,12 +46,9 @@ from emr.front.offload import Threads
 from emr.front.register import Unfinished
 from emr.front.routes import FrontService
 from emr.front.tls import server_context
-from emr.lane.cache import Cache
-from emr.lane.effects import Send
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
-from emr.lane.verdict import Outcome
 from emr.pump import Pump
 from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
@@ -107,7 +103,7 @@ class App:
         makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
         self.accounts = Accounts(self.pump, makers)
         self.catalogue = Catalogue(KINDS, self.providers, settings)
-        self.recall = self._make_recall()
+        self.recall = make_recall(settings, start.places, self.pump, self.loop)
         self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, self.recall)
         self.overview = Overview(
             Sights(
@@ -116,7 +112,9 @@ class App:
                 self.recall,
             )
         )  # fmt: skip
-        self.pump.observe = self.overview.called if self.recall is None else self._called
+        self.pump.observe = self.overview.called
+        if self.recall is not None:
+            self.pump.observe = self.recall.after(self.overview.called)
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
@@ -154,8 +152,8 @@ class App:
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():
             log.warning(warning)
-        if self.recall is not None and self.recall.disk is not None:
-            self.recall.disk.open()
+        if self.recall is not None:
+            self.recall.open()
         self._tell_of_keys()
         if any(row.provider_type == LOCAL for row in self.providers.enabled()):
             self._warming = self.loop.create_task(self._warm())
@@ -174,34 +172,13 @@ class App:
         if self._warming is not None:
             self._warming.cancel()
         await self.pump.stop()
-        if self.recall is not None and self.recall.disk is not None:
-            await self.recall.disk.close()
+        if self.recall is not None:
+            await self.recall.close()
         await self._transport.close()
         self._local.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.keys.close()
         self._start.store.close()
-
-    # the cache
-
-    def _make_recall(self) -> Recall | None:
-        """The cache as the settings want it, None for none."""
-        settings = self.loaded.settings
-        cache = settings.cache
-        disk = None
-        if cache.path is not None and cache.max_disk_bytes:
-            path = self._start.places.expand(cache.path)
-            disk = Disk(path, cache.max_disk_bytes, self.loop)
-        if disk is None and not cache.max_bytes:
-            return None
-        memory = Cache(cache.max_bytes, shared=settings.cache_scope() == "shared")
-        return Recall(Shop(memory, disk, self.pump.answer, self.pump.clock))
-
-    def _called(self, send: Send, outcome: Outcome, seconds: float) -> None:
-        """A call ended, and its answers are written."""
-        self.overview.called(send, outcome, seconds)
-        if self.recall is not None:
-            self.recall.called(send, outcome)
 
     # configuration
 

@@ -113,16 +113,10 @@ class Pump:
         if self._texts_since_turn >= members[0].caps.max_texts:
             self._turn()
 
-    def answer(self, request: Request) -> None:
-        """End a request that was not taken in, for the cache had all its vectors."""
+    def end(self, request: Request) -> None:
+        """End a request that was not taken in: it has all its vectors, or a refusal."""
         out = Effects()
         out.ended.append(request)
-        self._carry_out(out)
-
-    def refuse(self, request: Request, refusal: Refusal) -> None:
-        """End a request that was not taken in."""
-        out = Effects()
-        out.refuse(request, refusal)
         self._carry_out(out)
 
     def leave(self, request: Request) -> None:

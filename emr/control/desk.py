@@ -14,7 +14,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -151,7 +151,7 @@ class FrontDesk:
         kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
             if ask.path is not None and ask.path not in kind.passes:
-                raise Refused(self._no_such_route(row, ask.path))
+                raise Refused(no_such_route(row, ask.path, self._catalogue.kinds))
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
@@ -166,14 +166,6 @@ class FrontDesk:
             token_ids=ask.token_ids,
         )
 
-    def _no_such_route(self, row: Row, path: str) -> Refusal:
-        able = [kind.name for kind in self._catalogue.kinds.values() if path in kind.passes]
-        message = (
-            f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
-            f"provider of type {' or '.join(able)}"
-        )
-        return Refusal("validation_error", message, param="provider")
-
     # the rest of the port
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
@@ -185,16 +177,8 @@ class FrontDesk:
         members = [each for each in _target(plan).members if healthy(each)]
         if not members:
             return 2
-        return 0 if any(self._may_go(each, plan) for each in members) else 1
-
-    def _may_go(self, account: Account, plan: Plan) -> bool:
-        """Whether neither gate nor pace makes a request wait for longer than its call takes."""
         now = self._pump.clock()
-        if account.gate.until > now:
-            return False
-        tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
-        call_s = account.latency.estimate_s(sum(tokens))
-        return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+        return 0 if any(may_go(each, plan, now) for each in members) else 1
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
@@ -214,7 +198,8 @@ class FrontDesk:
                 try:
                     members = self._open_again(plan)
                 except Refused as refused:
-                    self._pump.refuse(request, refused.refusal)
+                    request.refusal = refused.refusal
+                    self._pump.end(request)
                     return
                 break
         if len(members) > 1:
@@ -264,6 +249,25 @@ class FrontDesk:
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
         return self._catalogue.settings.server.max_texts_per_request
+
+
+def may_go(account: Account, plan: Plan, now: float) -> bool:
+    """Whether neither gate nor pace makes a request wait for longer than its call takes."""
+    if account.gate.until > now:
+        return False
+    tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
+    call_s = account.latency.estimate_s(sum(tokens))
+    return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+
+
+def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
+    """What is told of a route that a provider's type has nothing like."""
+    able = [kind.name for kind in kinds.values() if path in kind.passes]
+    message = (
+        f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
+        f"provider of type {' or '.join(able)}"
+    )
+    return Refusal("validation_error", message, param="provider")
 
 
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:

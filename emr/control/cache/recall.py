@@ -11,6 +11,7 @@ a call did not end well for.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from functools import partial
 
 from emr.control.cache.disk import Disk
 from emr.control.cache.work import Found, Kept
+from emr.control.places import Places
+from emr.control.settings import Settings
 from emr.control.snapshot import CacheView, StoreView
 from emr.front.forms.vectors import BASE64, NUMBERS, raw_of, written
 from emr.lane.cache import Cache
 from emr.lane.effects import Send
 from emr.lane.ticket import Origin, Request
 from emr.lane.verdict import Outcome
+from emr.pump import Observer, Pump
 
 # vectors of a request that are written anew on the loop, 0.4 ms; the front does more, in a thread
 REWRITTEN_MAX = 8
@@ -145,6 +149,25 @@ class Recall:
                 if disk is not None:
                     disk.keep(Kept(key, reply.model, text, vector))
 
+    def after(self, observe: Observer) -> Observer:
+        """An observer of calls that tells that one first."""
+
+        def called(send: Send, outcome: Outcome, seconds: float) -> None:
+            observe(send, outcome, seconds)
+            self.called(send, outcome)
+
+        return called
+
+    def open(self) -> None:
+        """Begin to use the disk, if there is one."""
+        if self.disk is not None:
+            self.disk.open()
+
+    async def close(self) -> None:
+        """Write what is to be written to it."""
+        if self.disk is not None:
+            await self.disk.close()
+
     def view(self) -> CacheView:
         """What it has, and how often it had what was asked."""
         memory, disk = self.memory, self.disk
@@ -160,3 +183,17 @@ class Recall:
             self.hits - self.disk_hits,
         )  # fmt: skip
         return CacheView(self.hits, self.misses, memory.scope, in_memory, on_disk)
+
+
+def make_recall(
+    settings: Settings, places: Places, pump: Pump, loop: asyncio.AbstractEventLoop
+) -> Recall | None:
+    """The cache as the settings want it, None for none."""
+    wanted = settings.cache
+    disk = None
+    if wanted.path is not None and wanted.max_disk_bytes:
+        disk = Disk(places.expand(wanted.path), wanted.max_disk_bytes, loop)
+    if disk is None and not wanted.max_bytes:
+        return None
+    memory = Cache(wanted.max_bytes, shared=settings.cache_scope() == "shared")
+    return Recall(Shop(memory, disk, pump.end, pump.clock))

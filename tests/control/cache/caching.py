@@ -10,10 +10,8 @@ from emr.control.cache.recall import Recall, Shop
 from emr.control.rows import Row
 from emr.front.desk import Ask
 from emr.lane.cache import Cache
-from emr.lane.effects import Send
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Request
-from emr.lane.verdict import Outcome
 from tests.control.operated import Operated
 from tests.support.scripted import Asked
 
@@ -30,9 +28,9 @@ class Caching(Operated):
         disk = None if path is None else Disk(path, 64 << 20, self.loop)
         memory = Cache(room, shared=shared)
         self.pump.roster.settings = LaneSettings(share_flights=shared)
-        self.recall = Recall(Shop(memory, disk, self.pump.answer, self.pump.clock))
+        self.recall = Recall(Shop(memory, disk, self.pump.end, self.pump.clock))
         self.desk._recall = self.recall
-        self.pump.observe = self._called
+        self.pump.observe = self.recall.after(self.overview.called)
 
     async def __aenter__(self) -> Caching:
         if self.recall.disk is not None:
@@ -43,10 +41,6 @@ class Caching(Operated):
         if self.recall.disk is not None:
             await self.recall.disk.close()
         await super().__aexit__(*error)
-
-    def _called(self, send: Send, outcome: Outcome, seconds: float) -> None:
-        self.overview.called(send, outcome, seconds)
-        self.recall.called(send, outcome)
 
     def asks(
         self, ask: Ask, caller: str = "key-1", *, no_store: bool = False, wait_s: float = 60.0

@@ -11,6 +11,9 @@ import orjson
 import pytest
 
 from emr.control.cache import disk as disk_module
+from emr.control.cache.recall import make_recall
+from emr.control.places import Places
+from emr.control.settings import Cache, Server, Settings
 from emr.front.desk import Ask
 from emr.front.forms.vectors import as_base64
 from emr.lane.ticket import Origin
@@ -395,5 +398,49 @@ def test_a_deadline_that_passes_while_the_disk_is_read_is_told(tmp_path: Path) -
             assert disk is not None
             while disk.late:
                 await asyncio.sleep(0)
+
+    run(main())
+
+
+# as the settings want it
+
+
+@pytest.mark.parametrize(
+    ("wanted", "memory", "disk"),
+    [
+        (Cache(), 64 << 20, None),
+        (Cache(max_bytes=0), None, None),
+        (Cache(max_bytes=0, path="~/v.db", max_disk_bytes=0), None, None),
+        (Cache(max_bytes=1), 1, None),
+        (Cache(max_bytes=0, path="~/v.db"), 0, "v.db"),
+        (Cache(path="~/deep/v.db"), 64 << 20, "deep/v.db"),
+        (Cache(path="~/v.db", max_disk_bytes=0), 64 << 20, None),
+    ],
+)
+def test_it_is_made_as_the_settings_want_it(
+    tmp_path: Path, wanted: Cache, memory: int | None, disk: str | None
+) -> None:
+    async def main() -> None:
+        async with Caching(server("s")) as emr:
+            places = Places(tmp_path, tmp_path, tmp_path)
+            made = make_recall(Settings(cache=wanted), places, emr.pump, emr.loop)
+            assert (None if made is None else made.memory.max_bytes) == memory
+            if made is not None:
+                assert made.memory.scope == "shared"
+                path = None if made.disk is None else made.disk.work.path
+                assert path == (None if disk is None else tmp_path / disk)
+                made.open()
+                await made.close()
+
+    run(main())
+
+
+def test_a_bind_that_is_not_loopback_keeps_keys_apart() -> None:
+    async def main() -> None:
+        async with Caching(server("s")) as emr:
+            settings = Settings(server=Server(bind=("0.0.0.0:3200",)))
+            made = make_recall(settings, Places(Path(), Path(), Path()), emr.pump, emr.loop)
+            assert made is not None
+            assert made.memory.scope == "key"
 
     run(main())
