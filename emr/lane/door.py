@@ -50,7 +50,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
 def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
     """Whether the wait would pass the deadline: asked in full only when it could at all."""
     left = request.deadline - now
-    if account.gate.reason in TRIED_AGAIN or longest(account, now) <= left:
+    if account.gate.reason in TRIED_AGAIN or longest(account, request, now) <= left:
         return None
     found = forecast(account, request, now)
     if found.wait_s <= left:

@@ -130,7 +130,7 @@ def _lane_call(account: Account, now: float, out: Effects) -> bool:
     tickets = take(lane, filling, account.order)
     if not lane.waiting:
         del account.lanes[lane.params]
-    account.order.served(tickets[0].tag)
+    account.order.served(tickets[0].tag, now)
     _launch(account, Batch(lane.params, tickets), now, out)
     return True
 
