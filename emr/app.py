@@ -25,13 +25,14 @@ from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, nested_sources
 from emr.control.desk import FrontDesk
+from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
 from emr.control.logs import set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
-from emr.control.rows import Leeway, Row, RowRules
+from emr.control.rows import Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
@@ -43,14 +44,12 @@ from emr.front.offload import Threads
 from emr.front.register import Unfinished
 from emr.front.routes import FrontService
 from emr.front.tls import server_context
-from emr.lane.refusal import Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
 from emr.pump import Pump
 from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
-from emr.upstream.endpoint import Allow, Endpoint, check_endpoint, home_of
-from emr.upstream.kinds import Kind
+from emr.upstream.endpoint import home_of
 from emr.upstream.local.caller import LocalCaller
 from emr.upstream.local.model import is_installed
 from emr.upstream.table import KINDS
@@ -74,31 +73,6 @@ class Start:
     environment: Mapping[str, str]
     store: Store
     reread: Reread
-
-
-def row_rules() -> RowRules:
-    """What a provider's row must be: the table of types, and the rules for endpoints."""
-    return RowRules(KINDS, check_row_endpoint)
-
-
-def allowed(leeway: Leeway) -> Allow:
-    """What a row's endpoint may be beyond the rules for its type."""
-    adopted = Leeway.ADOPTED in leeway
-    return Allow(http=Leeway.HTTP in leeway or adopted, private=Leeway.PRIVATE in leeway or adopted)
-
-
-def check_row_endpoint(url: str, kind: Kind, leeway: Leeway) -> str:
-    """The full URL of a row's endpoint. Raises ValueError with the reason it is refused."""
-    try:
-        endpoint = check_endpoint(url, kind, allowed(leeway))
-    except Refused as refused:
-        raise ValueError(refused.refusal.message) from None
-    return f"{endpoint}{endpoint.query}"
-
-
-def endpoint_of(row: Row) -> Endpoint:
-    """The endpoint of a row that was checked when it was made."""
-    return check_endpoint(row.endpoint, KINDS[row.provider_type], allowed(row.leeway))
 
 
 class App:

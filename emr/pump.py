@@ -176,6 +176,7 @@ class Pump:
         now = self.clock()
         seconds = now - batch.sent_at
         out = self.roster.settle(send.account, batch, outcome, now)
+        outcome = out.outcome or outcome
         self._log_call(send, outcome, seconds)
         self.observe(send, outcome, seconds)
         self._turn_soon()

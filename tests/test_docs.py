@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from emr.cli.command import COMMANDS
 from emr.control.admin import Admin
-from emr.control.config_text import fields_table, settings_table
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
 from emr.control.trials import Trials
@@ -15,20 +16,18 @@ from emr.control.views import Views
 from emr.front.callers import FORMS
 from emr.front.refusals import STATUS
 from emr.lane.gate import Reason
+from tests.support.modules import load
 
 ROOT = Path(__file__).parent.parent
+PAGES = load("packaging/pages.py")
 API = (ROOT / "docs/api.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 
-def test_every_setting_is_in_the_page_as_it_is() -> None:
-    assert settings_table().strip() in CONFIGURATION
-
-
-def test_every_field_of_a_provider_is_in_the_page() -> None:
-    assert fields_table().strip() in CONFIGURATION
+@pytest.mark.parametrize("name", PAGES.PAGES)
+def test_pages_that_are_made_are_fresh(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == PAGES.page_of(name), "run scripts/pages"
 
 
 def documented_routes() -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULE_LINES_MAX = 400
+TEST_MODULE_LINES_MAX = 600  # read by its sections, with the fixtures at its head
 CLASS_LINES_MAX = 200
 FUNCTION_LINES_MAX = 60
 PARAMETERS_MAX = 6
@@ -76,11 +77,11 @@ def length(node: ast.AST) -> int:
 
 
 def test_modules_are_short() -> None:
-    long = {
-        where(path): lines
-        for path in PYTHON
-        if (lines := len(path.read_text().splitlines())) > MODULE_LINES_MAX
-    }
+    long = {}
+    for path in PYTHON:
+        lines = len(path.read_text().splitlines())
+        if lines > (TEST_MODULE_LINES_MAX if path.stem.startswith("test_") else MODULE_LINES_MAX):
+            long[where(path)] = lines
     assert long == {}
 
 

@@ -17,6 +17,7 @@ from emr.control.secrets import (
     write_first_key,
 )
 from emr.control.systemd import is_managed
+from emr.lane.refusal import Refusal
 
 if TYPE_CHECKING:
     from emr.app import App, Start
@@ -85,11 +86,11 @@ class Welcome:
 def first_start(app: App, start: Start) -> Welcome:
     """Make the secret and the key if this is the very first start. Raises Trouble."""
     if start.secret is not None:
-        return Welcome(start.secret.source, _written_key(start))
+        return Welcome(start.secret.source, _written_key(app, start))
     if app.keys.listing() or is_managed(start.environment):
         return Welcome(
             "none: set EMR_ADMIN_SECRET to use /admin and the management commands",
-            _written_key(start),
+            _written_key(app, start),
         )
     secret = new_secret()
     app.keys.ring.set_admin_secret(secret)
@@ -106,8 +107,12 @@ def first_start(app: App, start: Start) -> Welcome:
         return Welcome("made, and shown this once", None, secret, key)
 
 
-def _written_key(start: Start) -> Path | None:
+def _written_key(app: App, start: Start) -> Path | None:
+    """The file of the first key, if it is there and of a key that is still good."""
     try:
-        return start.places.first_key if find_first_key(start.places) else None
+        key = find_first_key(start.places)
     except SecretError:
         return None
+    if key is None or isinstance(app.keys.ring.look_up(key.value.encode()), Refusal):
+        return None
+    return start.places.first_key

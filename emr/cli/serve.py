@@ -7,8 +7,6 @@ goes to stdout, the log to stderr.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import logging
 import os
 import signal
@@ -18,6 +16,8 @@ from typing import TYPE_CHECKING
 from emr.cli.trouble import Trouble
 
 if TYPE_CHECKING:
+    import asyncio
+
     from emr.app import App, Reread, Start
     from emr.control.config import Loaded
     from emr.control.lockfile import Lock
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         log.warning(warning)
     store, lock = open_store(loaded.settings, places)
+    for news in store.news:
+        log.warning(news)
     try:
         start = Start(loaded, secret, places, os.environ, store, reread)
         return uvloop.run(serve(start, lock))
@@ -79,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 def rereader(args: argparse.Namespace, places: Places) -> Reread:
     """What reads configuration and admin secret, now and at every reload."""
-    from emr.app import row_rules
     from emr.control.config import find_file, load
+    from emr.control.endpoints import row_rules
     from emr.control.secrets import find_admin_secret
 
     flags = {key: getattr(args, name) for key, name in FLAGS.items() if getattr(args, name)}
@@ -118,8 +120,11 @@ def open_store(settings: Settings, places: Places) -> tuple[Store, Lock | None]:
 
 async def serve(start: Start, lock: Lock | None) -> int:
     """Run the app in this event loop to its end."""
+    import gc
+
     from emr.app import App
     from emr.cli.first import first_start
+    from emr.control.lockfile import LockError
     from emr.control.store import StorageError
     from emr.control.systemd import inherited_sockets, notify
     from emr.front.binds import BindError
@@ -130,6 +135,7 @@ async def serve(start: Start, lock: Lock | None) -> int:
     except StorageError as error:
         raise Trouble(str(error)) from error
     try:
+        heed_signals(app, start)
         welcome = first_start(app, start)
         await app.open(inherited_sockets(start.environment))
         if lock is not None:
@@ -138,19 +144,17 @@ async def serve(start: Start, lock: Lock | None) -> int:
         gc.collect()
         gc.freeze()  # what lives for the whole process is not looked at again
         notify(start.environment, "READY=1", f"STATUS=serving at {welcome.address_of(app)}")
+        watch(start, app.loop)
         await until_the_end(app, start)
-    except (BindError, TlsError) as error:
+    except (BindError, TlsError, LockError, StorageError) as error:
         raise Trouble(str(error)) from error
     finally:
         await app.close()
     return 0
 
 
-async def until_the_end(app: App, start: Start) -> None:
-    """Signals, watchdog, and the drain."""
-    from emr.control.systemd import notify
-
-    loop = asyncio.get_running_loop()
+def heed_signals(app: App, start: Start) -> None:
+    """From here on no signal ends the process but by a drain: READY is told after this."""
     stops = 0
 
     def stop() -> None:
@@ -161,9 +165,14 @@ async def until_the_end(app: App, start: Start) -> None:
         app.ask_to_drain()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, reload, app, start)
-    watch(start, loop)
+        app.loop.add_signal_handler(number, stop)
+    app.loop.add_signal_handler(signal.SIGHUP, reload, app, start)
+
+
+async def until_the_end(app: App, start: Start) -> None:
+    """Wait for the drain to be asked for, and drain."""
+    from emr.control.systemd import notify
+
     await app.drain_asked.wait()
     notify(start.environment, "STOPPING=1", "STATUS=finishing what was taken")
     log.info("Draining", extra={"figures": {"requests": len(app.listener.unfinished())}})

@@ -96,6 +96,7 @@ class Accounts:
             max_bytes=kind.max_bytes or ANY_SIZE,
             max_concurrency=row.max_concurrency,
             limits=limits_of(row, kind, known),
+            dimensions=lengths_of(row, kind),
             weight=weights[number % len(weights)],
         )
 
@@ -134,6 +135,14 @@ def no_key(row: Row, missing: Iterable[str]) -> Refusal:
         "~/.config/emr/.env, and reload",
         final=True,
     )
+
+
+def lengths_of(row: Row, kind: Kind) -> dict[str, int]:
+    """The default length of vectors of each model, where it is known."""
+    lengths = {name: known.dimensions[0] for name, known in kind.models.items() if known.dimensions}
+    if row.dimensions:
+        lengths[row.model] = row.dimensions[0]
+    return lengths
 
 
 def limits_of(row: Row, kind: Kind, model: Model) -> dict[Dimension, LimitSpec]:

@@ -163,6 +163,13 @@ class FrontDesk:
     # in which words
 
     def _params(self, ask: Ask, row: Row, kind: Kind, model: str) -> Params:
+        if ask.path is not None and ask.path not in kind.passes:
+            able = [each.name for each in self._catalogue.kinds.values() if ask.path in each.passes]
+            message = (
+                f"{row.name} is of type {kind.name} and has nothing like {ask.path}; name a "
+                f"provider of type {' or '.join(able)}"
+            )
+            raise Refused(Refusal("validation_error", message, param="provider"))
         if ask.whole is not None:
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         if ask.token_ids and not kind.token_ids:

@@ -149,7 +149,7 @@ class Snapshot:
 def view_account(account: Account, now: float) -> AccountView:
     """What an account does at this moment."""
     gate, caps = account.gate, account.caps
-    gate.refresh(now)
+    account.refresh(now)
     limits = {
         dimension: LimitView(meter.learner.w, source_of(meter), meter.sum)
         for dimension, meter in account.pace.meters.items()

@@ -36,7 +36,8 @@ SIZE_MAX, SAMPLES_MAX = 10_000, 100
 CALL_S = 60.0
 FAILED = 502  # a test that failed is the provider's doing
 NDJSON: tuple[bytes, bytes] = (b"content-type", b"application/x-ndjson")
-TOO_LARGE = (Ending.SIZE_ITEMS, Ending.SIZE_TOKENS, Ending.SIZE_BYTES)
+# what a cap that was met is of
+CAP_OF = {Ending.SIZE_ITEMS: "texts", Ending.SIZE_TOKENS: "tokens", Ending.SIZE_BYTES: "bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,8 @@ class Trials:
                     "batch_size": size,
                     "error": sentence(tried.row.name, verdict, verdict.message),
                 }
-                if verdict.ending in TOO_LARGE:
-                    line["cap"] = verdict.cap
+                if verdict.ending in CAP_OF:
+                    line |= {"cap": verdict.cap, "cap_of": CAP_OF[verdict.ending]}
                 return line
             times.append(seconds)
         mean_ms = sum(times) / len(times) * 1000

@@ -27,6 +27,7 @@ import logging
 import socket
 import struct
 import traceback
+from contextlib import suppress
 from enum import Enum
 from typing import cast
 
@@ -142,6 +143,8 @@ class Connection(asyncio.Protocol):
         """An answer was written whole; with `turn.closes` it was the last."""
         intake = self._intake
         if turn.closes:
+            if not intake.is_over:  # a stream that ends with its connection
+                intake.end(turn)
             if intake.is_input_lost:
                 self._linger()
             else:
@@ -155,7 +158,8 @@ class Connection(asyncio.Protocol):
             return
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with suppress(OSError):  # some systems refuse it once the client is gone
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._leave(Phase.CLOSING)
         self._transport.abort()
 
@@ -260,14 +264,14 @@ class Guarded:
             return internal_error()
 
     def handle(self, exchange: Exchange) -> None:
-        """As Service.handle; a failure is an answer, or the end of the connection."""
+        """As Service.handle; a failure is an answer, or the end of a stream that has begun."""
         try:
             self._service.handle(exchange)
         except Exception as error:
             _log_bug(error)
             if exchange.stage is Stage.WAITING:
                 exchange.reply(*self.render(exchange, internal_error()))
-            else:
+            elif exchange.stage is Stage.REPLYING:
                 exchange.abort()
 
     def render(self, exchange: Exchange | None, refusal: Refusal) -> tuple[int, Headers, bytes]:

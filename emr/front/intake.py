@@ -82,7 +82,7 @@ class Intake:
 
     def refuse(self, refusal: Refusal) -> None:
         """The server itself refuses, and reads no more from this client."""
-        turns, line = self._answers.turns, self._reader.line
+        turns, line = self._answers.turns, self._reader.head.line
         known = bool(turns) and turns[-1].stage is _READING
         if not known:
             turns.append(Turn(self._answers, line))
@@ -146,8 +146,8 @@ class Intake:
     def _begin(self) -> None:
         """A head is complete."""
         reader = self._reader
-        turn = Turn(self._answers, reader.line)
-        turn.headers = reader.headers
+        turn = Turn(self._answers, reader.head.line)
+        turn.headers = reader.head.headers
         turn.peer = self._peer
         turn.wants_continue = reader.expects_continue
         self._answers.turns.append(turn)

@@ -1,8 +1,8 @@
 """What all connections of a listener share: who is here, the clock, the Date, the counters.
 
 There is no timer a connection. Each writes down until when it will wait, and one sweep, every
-quarter of a second, asks all of them at once: at 12,000 connections that is 1 ms of work, where a
-timer set and cleared for each request would be 1 µs on each of the 5 to 10 that it costs in all.
+quarter of a second, looks at all of them at once. At 12,000 connections that is 0.3 to 1.6 ms of
+work; a timer set and cleared for each request is 0.4 µs of the 5 that the server takes for it.
 """
 
 from __future__ import annotations

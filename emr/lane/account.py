@@ -22,6 +22,7 @@ from emr.lane.flight import Flight, Flights, Waiter
 from emr.lane.gate import TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
+from emr.lane.lengths import Lengths
 from emr.lane.pace import Pace
 from emr.lane.poison import Isolation
 from emr.lane.retry import Credits, Resting
@@ -49,6 +50,7 @@ class Account:
         self.latency = Latency()
         self.credits = Credits()
         self.order = FairOrder()
+        self.lengths = Lengths(spec.dimensions)
         # where tickets are
         self.lanes: dict[Params, Lane] = {}
         self.resting = Resting()
@@ -196,6 +198,11 @@ class Account:
                 self.promote([waiters for _, waiters in left], now)
 
     # what its laws need to be told
+
+    def refresh(self, now: float) -> None:
+        """Let what only time ends of the gate come to its end."""
+        if self.gate.refresh(now):
+            self.slots.finish()
 
     def look_at_patience(self) -> None:
         """Requests lost patience sooner than was known: a call of theirs failed, or a bin began."""

@@ -53,17 +53,22 @@ def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
     if account.gate.reason in TRIED_AGAIN or longest(account, request, now) <= left:
         return None
     found = forecast(account, request, now)
-    if found.wait_s <= left:
+    # what goes at once is not refused for the time of its call: that is only known from calls
+    if found.wait_s <= 0.0 or found.answer_s <= left:
         return None
-    return words.held_back(account.spec.provider, found.ending, found.wait_s - left, "")
+    return words.held_back(account.spec.provider, found.ending, found.answer_s - left, "")
 
 
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
     settings = account.settings
     whole = request.params.whole
     size = sum([len(text) for text in request.texts]) if whole is None else len(whole)
-    if sum([each.bytes for each in accounts]) + size > settings.max_queue_bytes:
+    total = sum([each.bytes for each in accounts]) + size
+    if total > settings.max_queue_bytes:
         return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
+    half = settings.max_queue_bytes // 2
+    if total > half and _bytes_of(request.caller, accounts) + size > half:
+        return _overloaded(f"{half} bytes of this key's texts wait (half of max_queue_bytes)")
     lane = account.lanes.get(request.params)
     if lane is not None:
         if len(lane.waiting) >= settings.channel_capacity:
@@ -81,6 +86,12 @@ def _full(account: Account, request: Request, accounts: Collection[Account]) -> 
             "share one"
         )
     return None
+
+
+def _bytes_of(caller: str, accounts: Collection[Account]) -> int:
+    """The bytes that wait for one key."""
+    waiting = [ticket for account in accounts for ticket in account.waiting()]
+    return sum([ticket.bytes for ticket in waiting if ticket.request.caller == caller])
 
 
 def _overloaded(what: str) -> Refusal:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Batch, Request
+from emr.lane.verdict import Outcome
 
 if TYPE_CHECKING:
     from emr.lane.account import Account
@@ -33,11 +34,16 @@ class Note:
 
 @dataclass(slots=True)
 class Effects:
-    """Everything that one or more decisions ask for. `ended` holds each request at most once."""
+    """Everything that one or more decisions ask for. `ended` holds each request at most once.
+
+    `outcome` is that of the call that was settled, as the core took it: broken, when its vectors
+    have a wrong length.
+    """
 
     sends: list[Send] = field(default_factory=list)
     ended: list[Request] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    outcome: Outcome | None = None
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """End a request by a refusal, unless it ended before."""

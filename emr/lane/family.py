@@ -37,7 +37,7 @@ def choose(members: Sequence[Account], request: Request, now: float) -> Account:
     if len(members) == 1:
         return members[0]
     able = [member for member in members if healthy(member)] or list(members)
-    waits = {member: forecast(member, request, now).wait_s for member in able}
+    waits = {member: forecast(member, request, now).answer_s for member in able}
     least = min(waits.values())
     equal = [member for member in able if waits[member] <= least * (1.0 + EQUAL_PART)]
     # who was away does not get everything until he has caught up
@@ -57,7 +57,7 @@ def better(account: Account, ticket: Ticket, now: float) -> Account | None:
     gate = account.gate
     if gate.reason in TRIED_AGAIN:
         return best
-    if gate.reason is Reason.RATE and gate.until - now > forecast(best, request, now).wait_s:
+    if gate.reason is Reason.RATE and gate.until - now > forecast(best, request, now).answer_s:
         return best
     return None
 

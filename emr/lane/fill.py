@@ -71,6 +71,10 @@ class Threshold:
         self._clean = 0
         self.value = max(1, min(max_texts, self.value * 2))
 
+    def broken(self) -> None:
+        """A call did not end well: the streak begins anew."""
+        self._clean = 0
+
     def clean(self) -> bool:
         """A call ended well; True when K changed."""
         self._clean += 1

@@ -40,10 +40,14 @@ class Ahead:
 
 @dataclass(slots=True)
 class Forecast:
-    """A wait in seconds until the answer, and whose doing it is: RATE or OVERLOAD."""
+    """Seconds until the call is sent, and whose doing the wait is: RATE or OVERLOAD.
+
+    `answer_s` is until its reply.
+    """
 
     wait_s: float
     ending: Ending
+    answer_s: float = 0.0
 
 
 def forecast(account: Account, request: Request, now: float) -> Forecast:
@@ -64,7 +68,8 @@ def forecast(account: Account, request: Request, now: float) -> Forecast:
     if now < gate.until and gate.until - now > found.wait_s:
         ending = Ending.OVERLOAD if gate.reason is Reason.BACKOFF else Ending.RATE
         found = Forecast(gate.until - now, ending)
-    found.wait_s += account.latency.estimate_s(int(tokens / max(1.0, calls)))
+    each = int(tokens / max(1.0, calls))
+    found.answer_s = found.wait_s + account.latency.estimate_s(each)
     return found
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from random import Random
 
 
-PER_FIRST_ATTEMPT = 0.5
+# two retries at an error rate p cost p + p²: 0.75 a call at one half. With 0.5 a lone provider that
+# fails half of 20 calls a second serves 0.81 of them, with 0.75 0.87 (asking it directly: 0.875)
+PER_FIRST_ATTEMPT = 0.75
 PER_SECOND = 1.0
 RESERVE = 10.0  # at the start, and what is left when there is no traffic
 WINDOW_S = 10.0

@@ -71,4 +71,5 @@ class AccountSpec:
     max_concurrency: int | None = None
     limits: Mapping[Dimension, LimitSpec] = field(default_factory=dict)
     tokens_a_byte: float = 0.35
+    dimensions: Mapping[str, int] = field(default_factory=dict)  # defaults by model id
     weight: float = 1.0  # of what members of equal wait get

@@ -32,6 +32,9 @@ WAITS = (Ending.RATE, Ending.OVERLOAD)
 
 def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Effects) -> None:
     """Take in how a call ended. Each of its tickets is answered, refused, or waits again."""
+    if outcome.reply is not None:
+        outcome = _measured(account, batch, outcome, outcome.reply)
+    out.outcome = outcome
     verdict, reply = outcome.verdict, outcome.reply
     ending = verdict.ending
     ended_before = {ticket.request for ticket in batch.tickets if ticket.request.ended}
@@ -71,6 +74,15 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
         _let_waiters_go(account, batch, verdict, ended_before, now, out)
     if account.gate.reason in LATCHES and now < account.gate.until:
         patience.shed(account, now, out)  # what was put back, or waited for this try
+
+
+def _measured(account: Account, batch: Batch, outcome: Outcome, reply: Reply) -> Outcome:
+    """The outcome; that of a broken call when its vectors have a wrong length."""
+    fault = account.lengths.fault(batch.lane_params, reply.dimensions)
+    if not fault:
+        return outcome
+    verdict = Verdict(Ending.PROTOCOL, outcome.verdict.status, fault)
+    return replace(outcome, verdict=verdict, reply=None)
 
 
 def _let_waiters_go(
@@ -128,7 +140,7 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
         slots.cut(OVERLOADED, batch.number, account.calls, now)
     elif verdict.timed_out:
         slots.cut(TIMED_OUT, batch.number, account.calls, now)
-    before, binned_before = gate.epoch, gate.reason
+    before, binned_before, until_before = gate.epoch, gate.reason, gate.until
     if ending in LATCHING:  # everyone will be told its words
         verdict = replace(verdict, message=words.Said(verdict, batch).to_all())
     twin = family.has_healthy_twin(account)
@@ -140,12 +152,15 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
             slots.restart()
         _note_gate(account, verdict, now, out)
         family.gate_changed(account, now)
+    if changed or gate.until > until_before:
         patience.shed(account, now, out)
     if ending is Ending.OK:
         _grow(account, batch, now)
         if account.threshold.clean():
             account.note(out, "K lowered after clean calls", k=account.threshold.value)
-    elif ending is Ending.RATE and changed:
+        return
+    account.threshold.broken()
+    if ending is Ending.RATE and changed:
         account.threshold.rate_limited(account.caps.max_texts)
         account.note(out, "K doubled after a rate limit", k=account.threshold.value)
 

@@ -148,12 +148,12 @@ class AnswerReader:
                 raise Fault(Stage.PROTOCOL, "the provider's answer has a length in doubt")
         elif lengths:
             digits = lengths[0].strip(b" \t")
-            if len(lengths) > 1 or not digits.isdigit():
+            if not digits.isdigit():
                 raise Fault(Stage.PROTOCOL, "the provider's answer has a length in doubt")
             if len(digits) > 18 or int(digits) > self._max_body:
                 raise self._too_large()
         else:
-            self._until_close = status not in (204, 304)
+            self._until_close = True  # a 204 or 304 is complete all the same
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)

@@ -11,7 +11,7 @@ import httpx
 
 from emr.upstream.endpoint import Allow, check_endpoint
 from emr.upstream.fault import Fault, Stage
-from emr.upstream.table import OPENAI_COMPATIBLE
+from emr.upstream.self_hosted import OPENAI_COMPATIBLE
 from emr.upstream.transport import Transport
 
 _DEFAULT_S = 60.0

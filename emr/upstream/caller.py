@@ -28,6 +28,7 @@ from emr.upstream.vector import DTYPES
 
 # A larger reply is read in a thread. 1 MiB is 75 vectors of 1,024 floats: 2 ms on the loop.
 READ_ON_LOOP_MAX = 1024 * 1024
+MAX_HEADS = 64  # of a provider: one, or one for each model that its path names
 # With fewer texts no honest answer is too large: that is 256 KiB for each, 12,000 numbers of 20
 # characters. With more, the call was too large: half of it may do.
 MANY_TEXTS = 256
@@ -53,7 +54,7 @@ class HttpCaller:
         self._credential = credential
         self._transport = transport
         self._dialect = dialect_of(kind, endpoint)
-        self._heads: dict[str | None, bytes] = {}  # by the path of Params, all but the length
+        self._heads: dict[str, bytes] = {}  # by their target, all but the length
 
     def __repr__(self) -> str:
         return f"<HttpCaller {self._kind.name} {self._endpoint}>"
@@ -102,9 +103,12 @@ class HttpCaller:
         else:
             self._check(params)
             body = self._dialect.write(call)
-        head = self._heads.get(params.path)
+        target = self._dialect.target(self._endpoint, params)
+        head = self._heads.get(target)
         if head is None:
-            head = self._heads[params.path] = self._head(params.path)
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            head = self._heads[target] = self._head(target)
         return b"%s%d\r\n\r\n" % (head, len(body)), body
 
     def _check(self, params: Params) -> None:
@@ -114,12 +118,12 @@ class HttpCaller:
                 f"{kind.name} has no vectors of type {params.dtype}: {', '.join(kind.dtypes)}"
             )
 
-    def _head(self, path: str | None) -> bytes:
+    def _head(self, target: str) -> bytes:
         """The head of a request up to the value of its Content-Length."""
-        if path is not None and not (path.isascii() and path.isprintable() and " " not in path):
+        if not target.isascii() or not target.isprintable() or " " in target:
             raise Unaskable("the path of the request has a character that no path may have")
         lines = [
-            f"POST {self._endpoint.target(path)} HTTP/1.1",
+            f"POST {target} HTTP/1.1",
             f"Host: {self._endpoint.authority}",
             *[f"{name}: {value}" for name, value in self._dialect.headers(self._credential)],
             "Content-Type: application/json",

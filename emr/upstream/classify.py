@@ -2,7 +2,7 @@
 
 One status means several things: a 429 is a rate, an empty account or a server out of capacity; a
 400 is a size, a text or a parameter. So the words are looked at first, by the rules below, which
-are the providers' own messages (providers' documentation, SDKs and issue threads). Where no rule
+are the providers' own messages (their documentation, SDKs and the reports of users). Where no rule
 knows the words, the status decides:
 
     400, 422            BAD_TEXT: the callers of the call are told apart by asking again in halves
@@ -79,6 +79,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(Ending.SIZE_ITEMS, _CLIENT, rf"batch size.*?(?:not be larger than|at most) {_N}"),
     _rule(
+        Ending.SIZE_ITEMS, _CLIENT, rf"batch size limit is {_N}(?:.*?batch size is {_GOT})?"
+    ),  # Voyage
+    _rule(
         Ending.SIZE_ITEMS,
         _CLIENT,
         rf"array too long.*?maximum length {_N}.*?length {_GOT}",  # OpenAI
@@ -108,8 +111,10 @@ RULES: tuple[Rule, ...] = (
     ),
     # the credential, where the status says something else
     _rule(Ending.AUTH, (400,), r"api[ -_]key (?:is )?(?:not valid|invalid|expired)"),  # Gemini
-    # nothing left, whatever the status
+    # nothing left, whatever the status; Gemini says "exceeded your current quota" for rates too
     _rule(Ending.QUOTA, (402,)),
+    _rule(Ending.QUOTA, (429,), _LONG),
+    _rule(Ending.RATE, (429,), r"Per(?:Minute|Second)Per"),
     _rule(
         Ending.QUOTA,
         (400, 403, 429),
@@ -117,9 +122,9 @@ RULES: tuple[Rule, ...] = (
         r"|balance (?:is )?(?:empty|exhausted|not enough|too low|insufficient)"
         r"|(?:no|not enough|out of) (?:credits?|balance)|recharge",
         "insufficient_quota",
+        "quota_exceeded",  # another emr
         "billing_hard_limit_reached",
     ),
-    _rule(Ending.QUOTA, (429,), _LONG),
     # out of capacity
     _rule(Ending.OVERLOAD, (429,), r"overloaded|capacity exceeded|server busy", "3505"),
     _rule(Ending.OVERLOAD, (429,), "", "overloaded"),  # TEI
@@ -217,7 +222,7 @@ def _judge(status: int, said: Said, headers: Headers, now: float) -> Verdict:
         retry_after_s(headers, said.details, said.words, now),
         cap=numbers.get("cap"),
         got=numbers.get("got"),
-        index=numbers.get("index"),
+        index=numbers.get("index", said.index) if ending is Ending.BAD_TEXT else None,
         limits=limits,
         dimension=dimension,
     )

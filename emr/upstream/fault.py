@@ -20,8 +20,8 @@ class Stage(Enum):
 class Fault(Exception):
     """An exchange that failed. `message` is one line, without the request, its key or its texts.
 
-    `timed_out`: it was given up. `stale`: a connection that had been idle was closed before any
-    byte of the answer came, so the request may be sent once more on a fresh one.
+    `timed_out`: it was given up. `stale`: the connection was closed before any byte of the answer
+    came; if it had been idle before, the request may be sent once more on a fresh one.
     """
 
     def __init__(

@@ -34,7 +34,8 @@ class Kind:
 
     `endpoint` is the full default URL, empty where the operator must give one; `path` is what a
     bare base URL gets. `default_model` is empty where the operator must name one. `models` are
-    the known ones; `any_model`: others may be asked for too (the operator's own server knows).
+    the known ones. `passes` are its routes, beside the one for embeddings of texts, to which a
+    request may be passed on whole.
     The caps are of one call. `independent` are the request fields of its API that mean the same
     for each text alone, so that texts with equal values may share a call; a request with any
     other field is passed on whole. `organisation_wide`: its limits hold for all models together.
@@ -50,7 +51,7 @@ class Kind:
     max_tokens: int
     max_bytes: int
     models: Mapping[str, Model] = field(default_factory=dict)
-    any_model: bool = False
+    passes: frozenset[str] = frozenset()
     calls_per_minute: float | None = None
     tokens_per_minute: float | None = None
     items_per_minute: float | None = None

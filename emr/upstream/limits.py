@@ -41,7 +41,7 @@ _BARE_LIMIT = re.compile(rf"\blimit:? (?:is |of )?{_COUNT}", re.IGNORECASE)
 _NAMED = {
     Dimension.TOKENS: re.compile(r"tokens?[ -]?(?:per|rate|limit|/)|\bTPM\b", re.IGNORECASE),
     Dimension.CALLS: re.compile(
-        r"(?:requests?|calls) ?(?:per|rate|limit|/)|\bRPM\b", re.IGNORECASE
+        r"(?:requests?|calls?) ?(?:per|rate|limit|/)|\bRPM\b", re.IGNORECASE
     ),
     Dimension.ITEMS: re.compile(r"\b(?:inputs?|items?|texts?) ?(?:per|/)|\bIPM\b", re.IGNORECASE),
 }

@@ -67,7 +67,7 @@ class Link(asyncio.Protocol):
     __slots__ = (
         "_early", "_first_at", "_first_byte_by", "_loop", "_on_free", "_on_lost", "_reader",
         "_sent_at", "_state", "_timer", "_transport", "_unsent", "_waiter", "_whole_by",
-        "_write_s", "idle_since", "used",
+        "_write_s", "idle_since",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +87,6 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._state = State.IDLE
         self._early = False  # an answer began before its request was out
-        self.used = 0  # exchanges begun
         self.idle_since = 0.0
         # of the present exchange
         self._waiter: asyncio.Future[Answer] | None = None
@@ -111,7 +110,6 @@ class Link(asyncio.Protocol):
         assert transport is not None, "a link that was never made: a bug"
         loop = self._loop
         now = loop.time()
-        self.used += 1
         self._first_byte_by, self._whole_by = now + first_byte_s, now + whole_s
         waiter = self._waiter = loop.create_future()
         self._timer = loop.call_later(min(first_byte_s, whole_s), self._on_time)
@@ -184,7 +182,7 @@ class Link(asyncio.Protocol):
         elif self._waiter is not None:
             stage, when, _ = _STAGES[self._state]
             did = "closed the connection" if exc is None else "broke the connection"
-            stale = self.used > 1 and self._state is not State.READING
+            stale = self._state is not State.READING
             self._fail(Fault(stage, f"the provider {did} {when}", stale=stale))
         self._state = State.CLOSED
         self._stop_timer()

@@ -120,8 +120,8 @@ def _common_length(vectors: list[Slice], dtype: Dtype, asked: int | None) -> int
     return length
 
 
-def _members(value: Any, key: str, texts: int) -> list[Any]:
-    """The list at `key` of an object, of the right length."""
+def members_of(value: Any, key: str, texts: int) -> list[Any]:
+    """The list at `key` of an object, as long as there are texts. Raises Unreadable."""
     members = value.get(key) if type(value) is dict else None
     if type(members) is not list:
         _refuse(f"the reply has no list `{key}`")
@@ -136,7 +136,7 @@ def _members(value: Any, key: str, texts: int) -> list[Any]:
 def _by_index(value: Any, texts: int) -> list[Any]:
     ordered: list[Any] = [None] * texts
     seen = 0
-    for entry in _members(value, "data", texts):
+    for entry in members_of(value, "data", texts):
         if type(entry) is not dict:
             _refuse("an entry of `data` is not an object")
         index = entry.get("index")
@@ -178,13 +178,13 @@ def cohere_shape(word: str) -> Shape:
 
     def order(value: Any, texts: int) -> list[Any]:
         by_type = value.get("embeddings") if type(value) is dict else None
-        return _members(by_type, word, texts)
+        return members_of(by_type, word, texts)
 
     return Shape(b'"%s":' % word.encode(), True, order, cohere_billed)
 
 
 def _floats(value: Any, texts: int) -> list[Any]:
-    return _members(value, "embeddings", texts)
+    return members_of(value, "embeddings", texts)
 
 
 COHERE_FLOATS_SHAPE = Shape(b'"embeddings":', True, _floats, cohere_billed)

@@ -38,6 +38,7 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _HIDDEN = "[hidden]"
+_PARAM = re.compile(r"(?:input|texts)\[([0-9]{1,6})\]")
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Said:
     codes: frozenset[str] = frozenset()
     details: list[dict[str, Any]] = field(default_factory=list)
     status: int | None = None  # that the body names, when the reply's own says nothing
+    index: int | None = None  # of the text that `param` names: `input[3]`
 
 
 def listen(body: bytes) -> Said:
@@ -81,6 +83,10 @@ def listen(body: bytes) -> Said:
                 codes.add(str(code))
                 if key in ("code", "status") and 400 <= code < 600:
                     said.status = code
+        param = place.get("param")
+        at = _PARAM.fullmatch(param) if type(param) is str else None
+        if at is not None:
+            said.index = int(at.group(1))
         details = place.get("details")
         if type(details) is list:
             said.details += [d for d in details[:_HEARD] if type(d) is dict]

@@ -13,12 +13,17 @@ import multiprocessing
 import socket
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 
 import uvloop
 
+from emr.lane.ticket import Params
 from emr.upstream.addresses import Reach
+from emr.upstream.call import Call
+from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import Endpoint
+from emr.upstream.hosted import OPENAI
 from emr.upstream.transport import Transport
 
 IN_FLIGHT = 64
@@ -55,21 +60,38 @@ def _serve(pipe: Connection) -> None:
     uvloop.run(main())
 
 
-async def _load(port: int, calls: int) -> tuple[float, float]:
+async def _load(port: int, calls: int) -> None:
     transport = Transport()
     endpoint = Endpoint("http", "127.0.0.1", port, "/", reach=Reach.LOOPBACK)
+    caller = HttpCaller(OPENAI, endpoint, "key", transport)
+    call = Call(Params("m"), [b'"a text"'])
 
-    async def worker(count: int) -> None:
-        for _ in range(count):
-            answer = await transport.exchange(endpoint, HEAD, REQUEST_BODY, 10.0, 10.0)
-            assert answer.body == BODY
+    async def exchange() -> None:
+        answer = await transport.exchange(endpoint, HEAD, REQUEST_BODY, 10.0, 10.0)
+        assert answer.body == BODY
 
-    await asyncio.gather(*[worker(20) for _ in range(IN_FLIGHT)])
-    cpu, wall = time.process_time(), time.perf_counter()
-    await asyncio.gather(*[worker(calls // IN_FLIGHT) for _ in range(IN_FLIGHT)])
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    async def whole() -> None:
+        outcome = await caller.call(call)
+        assert outcome.reply is not None
+
+    for name, one in (("exchange", exchange), ("call, written and read", whole)):
+        await _run(one, 20 * IN_FLIGHT)
+        cpu, wall = time.process_time(), time.perf_counter()
+        await _run(one, calls)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        print(
+            f"{name:24} {cpu / calls * 1e6:6.1f} us of CPU a call, "
+            f"{calls / wall:6.0f} a second, {IN_FLIGHT} in flight"
+        )
     await transport.close()
-    return cpu, wall
+
+
+async def _run(one: Callable[[], Awaitable[None]], calls: int) -> None:
+    async def worker() -> None:
+        for _ in range(calls // IN_FLIGHT):
+            await one()
+
+    await asyncio.gather(*[worker() for _ in range(IN_FLIGHT)])
 
 
 def main() -> None:
@@ -77,10 +99,8 @@ def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.Process(target=_serve, args=(theirs,), daemon=True)
     server.start()
-    cpu, wall = uvloop.run(_load(ours.recv(), calls))
+    uvloop.run(_load(ours.recv(), calls))
     server.kill()
-    print(f"{calls} calls, {IN_FLIGHT} in flight: {cpu / calls * 1e6:.1f} us of CPU a call, ")
-    print(f"{calls / wall:.0f} calls a second")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ KINDS = {
         _kind("voyage", "https://api.voyage.test/v1/embeddings", "voyage-code-3", "VOYAGE_API_KEY",
               models={"voyage-code-3": Model((1024,), max_text_tokens=32_000)}),
         _kind("cohere", "https://api.cohere.test/v2/embed", "embed-v4.0", "CO_API_KEY"),
-        _kind("openai-compatible", "", "", "OPENAI_API_KEY", any_model=True),
-        _kind("tei", "http://127.0.0.1:8080/v1/embeddings", "model", "", any_model=True,
+        _kind("openai-compatible", "", "", "OPENAI_API_KEY"),
+        _kind("tei", "http://127.0.0.1:8080/v1/embeddings", "model", "",
               home=Home.SELF_HOSTED),
         _kind("local", "", "wordllama", "", home=Home.LOCAL),
     )

@@ -13,9 +13,7 @@ from tests.front.cases import fields, post
 from tests.support.server import Client, Echo, Server, read_answers
 
 GET = fields()
-OLD = b"GET / HTTP/1.0\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
-RESET = (1, 13, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # SOL_SOCKET, SO_LINGER, on for 0 s
 
 
 def holding() -> tuple[Server, Client]:
@@ -213,6 +211,19 @@ def test_a_handler_that_fails_in_a_stream(caplog: pytest.LogCaptureFixture) -> N
     client.send(GET)
     assert client.transport.is_aborted
     assert "RuntimeError" in caplog.text
+
+
+def test_a_handler_that_fails_after_its_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Echo):
+        def handle(self, exchange: Exchange) -> None:
+            self.answer(exchange)
+            raise RuntimeError
+
+    client = Server(service=Failing()).connect()
+    client.send(GET + GET)
+    assert client.statuses == [200, 200]
+    assert not client.transport.is_ended
+    assert len(caplog.records) == 2
 
 
 def test_a_rendering_that_fails(caplog: pytest.LogCaptureFixture) -> None:

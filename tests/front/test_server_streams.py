@@ -73,6 +73,20 @@ def test_a_streamed_answer_to_http_1_0_leaves_those_behind_it() -> None:
     run(main())
 
 
+def test_a_streamed_answer_to_http_1_0_with_unread_input_lingers() -> None:
+    server, client = holding()
+    client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 40)
+    assert not client.transport.is_read
+    server.service.handled[0].begin(200, [])
+    server.service.handled[0].finish()
+    assert client.transport.is_eof_written
+    assert client.transport.is_read
+    assert len(server.service.handled) == 32
+    assert server.service.gone == server.service.handled[1:]
+    server.pass_time(0.75)
+    assert client.transport.is_lost
+
+
 def test_a_streamed_answer_to_head_has_no_body() -> None:
     async def main() -> None:
         server, client = holding()

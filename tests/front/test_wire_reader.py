@@ -8,8 +8,10 @@ import pytest
 
 from emr.front.chunked import ChunkedBody, Place
 from emr.front.exchange import ServerLimits
+from emr.front.framing import CHUNKED, body_length
+from emr.front.head import DIFFERED_MAX, DIGITS_MAX, REMEMBERED_BYTES_MAX, Head
 from emr.front.target import AnyHost, HostGuard, HostVerdict, Lines
-from emr.front.wire import CHUNKED, Part, Reader, Signal
+from emr.front.wire import Part, Reader, Signal
 from emr.lane.refusal import Refused
 from tests.front.cases import chunked, fields, post
 from tests.front.cases_body import BAD_CHUNKS, GOOD_CHUNKS
@@ -26,9 +28,10 @@ def test_a_request_whole() -> None:
     assert it.read() is Signal.MORE
     it.feed(post(b"Content-Length: 5", b"X: 1", body=b"hello"))
     assert it.read() is Signal.HEAD
-    assert it.line is not None
-    assert (it.line.method, it.line.path, it.line.query) == ("POST", "/", "")
-    assert it.headers == {b"host": b"a", b"content-length": b"5", b"x": b"1"}
+    line = it.head.line
+    assert line is not None
+    assert (line.method, line.path, line.query) == ("POST", "/", "")
+    assert it.head.headers == {b"host": b"a", b"content-length": b"5", b"x": b"1"}
     assert (it.length, it.keeps_alive, it.expects_continue) == (5, True, False)
     assert it.read() is Signal.END
     assert it.body == b"hello"
@@ -59,7 +62,7 @@ def test_a_request_with_trailing_bytes() -> None:
     assert it.read() is Signal.MORE
     assert it.held == NEXT
     assert not it.is_between_requests
-    assert it.line is None
+    assert it.head.line is None
 
 
 def test_a_refusal_is_the_end() -> None:
@@ -79,10 +82,10 @@ def test_nothing_of_a_request_is_kept_after_it() -> None:
     assert it.read() is Signal.HEAD
     assert it.read() is Signal.END
     it.forget()
-    assert (it.body, it.headers, it.held) == (b"", {}, b"")
+    assert (it.body, it.head.headers, it.held) == (b"", {}, b"")
     it.feed(fields())
     assert it.read() is Signal.HEAD
-    assert it.headers == {b"host": b"a"}
+    assert it.head.headers == {b"host": b"a"}
 
 
 def test_a_few_bytes_do_not_hold_many() -> None:
@@ -106,11 +109,10 @@ def test_a_reader_that_is_released_reads_no_more() -> None:
     it.feed(fields())
     it.release()
     assert it.read() is Signal.MORE
-    assert it._parser is None
 
 
 def test_llhttp_must_see_the_end_of_the_head_where_it_is_seen_here() -> None:
-    class Deaf(Reader):
+    class Deaf(Head):
         """Misses the end of the head."""
 
         __slots__ = ()
@@ -118,7 +120,7 @@ def test_llhttp_must_see_the_end_of_the_head_where_it_is_seen_here() -> None:
         def on_headers_complete(self) -> None:
             pass
 
-    class Hasty(Reader):
+    class Hasty(Head):
         """Sees it after a first header."""
 
         __slots__ = ()
@@ -127,20 +129,13 @@ def test_llhttp_must_see_the_end_of_the_head_where_it_is_seen_here() -> None:
             self.on_headers_complete()
 
     for kind, data in ((Deaf, fields()), (Hasty, fields(b"X: 1")[:-2])):
-        it = kind(ServerLimits(), Lines(1000), HostGuard(None))
-        it.feed(data)
-        assert it.read() is Signal.REFUSED
-        assert it.refusal is not None
-        assert "in doubt" in it.refusal.message
+        with pytest.raises(Refused, match="in doubt"):
+            kind(ServerLimits(), Lines(1000)).take(data, 0)
 
 
 def test_both_framings_are_refused_here_too_were_llhttp_to_let_them_pass() -> None:
-    it = reader()
-    it.feed(post(b"Transfer-Encoding: chunked"))
-    assert it.read() is Signal.HEAD
-    it.headers[b"content-length"] = b"5"
     with pytest.raises(Refused, match="both"):
-        it._frame()
+        body_length({b"content-length": b"5", b"transfer-encoding": b"chunked"}, 1)
 
 
 def body() -> ChunkedBody:
@@ -221,3 +216,112 @@ def test_what_a_path_and_a_query_are() -> None:
     assert (line.path, line.query, line.authority) == ("/", "q", b"Host:1")
     line = lines.read(b"OPTIONS * HTTP/1.1\r\n")
     assert (line.path, line.authority) == ("*", None)
+
+
+def heads(*requests: bytes) -> list[tuple[dict[bytes, bytes], bytes]]:
+    """The headers and the body of each request, which come whole and one by one."""
+    it, seen = reader(), []
+    for request in requests:
+        it.feed(request)
+        assert it.read() is Signal.HEAD
+        headers = it.head.headers
+        assert it.read() is Signal.END
+        seen.append((headers, it.body))
+    return seen
+
+
+def remembers(*requests: bytes) -> bool:
+    """Whether the last of these heads is remembered."""
+    it = Head(ServerLimits(), Lines(16 * 1024))
+    for request in requests:
+        it.take(request, 0)
+        assert it.is_complete
+    return it._remembered is not None
+
+
+def sized(size: int, *lines: bytes) -> bytes:
+    return post(*lines, b"Content-Length: %d" % size, b"X: y", body=b"z" * size)
+
+
+def test_a_head_that_comes_again_says_the_same() -> None:
+    sizes = [5, 5, 5, 0, 12, 3, 100_000, 1]
+    for (headers, data), size in zip(heads(*map(sized, sizes)), sizes, strict=True):
+        assert headers == {b"host": b"a", b"content-length": b"%d" % size, b"x": b"y"}
+        assert data == b"z" * size
+    for headers, _ in heads(*[fields(b"X: 1")] * 4):
+        assert headers == {b"host": b"a", b"x": b"1"}
+        headers[b"x"] = b"changed by who handled it"
+
+
+def test_a_head_that_nearly_comes_again_is_read() -> None:
+    again = [sized(5)] * 3
+    other = heads(*again, sized(5, b"Z: 1"), sized(5), fields(), sized(7).replace(b"POST", b"PUT"))
+    assert [headers.get(b"z") for headers, _ in other[3:]] == [b"1", None, None, None]
+    assert [len(data) for _, data in other] == [5, 5, 5, 5, 5, 0, 7]
+
+
+def test_what_is_remembered_of_heads_is_bounded() -> None:
+    assert not remembers(fields())
+    assert remembers(fields(), fields())
+    fits = fields(b"X: " + b"a" * (REMEMBERED_BYTES_MAX - len(fields(b"X: "))))
+    assert len(fits) == REMEMBERED_BYTES_MAX
+    assert remembers(fits, fits)
+    over = fits.replace(b"X: ", b"X: a")
+    assert not remembers(over, over)
+    for lines, is_kept in ((31, True), (32, False)):  # and Host
+        many = fields(*(b"X-%d: 1" % at for at in range(lines)))
+        assert remembers(many, many) is is_kept
+    spaced = fields(b"Content-Length: 0 ")
+    assert not remembers(spaced, spaced)
+
+
+def test_a_client_whose_heads_always_differ_is_given_up() -> None:
+    different = [fields(b"X: %d" % at) for at in range(DIFFERED_MAX + 5)]
+    assert remembers(*different[:DIFFERED_MAX])
+    assert not remembers(*different[: DIFFERED_MAX + 1])
+    assert not remembers(*different, different[-1], different[-1])
+    # but not one that changes now and then
+    now_and_then = [request for request in different for _ in range(3)]
+    assert remembers(*now_and_then)
+
+
+@pytest.mark.parametrize(("digits", "is_read"), [(DIGITS_MAX, False), (DIGITS_MAX + 1, True)])
+def test_a_length_of_too_many_digits_is_read(digits: int, is_read: bool) -> None:
+    it = Head(ServerLimits(), Lines(1000))
+    for _ in range(2):
+        it.take(sized(5), 0)
+    it.take(sized(0).replace(b"Length: 0", b"Length: " + b"9" * digits), 0)
+    assert it.is_complete
+    assert it.headers[b"content-length"] == b"9" * digits
+    assert (it._differed == 1) is not is_read
+
+
+def test_a_head_that_comes_again_has_its_limit() -> None:
+    limit = len(sized(9)) - 9
+    for size, is_good in ((9, True), (10, False)):
+        it = Head(ServerLimits(max_head_bytes=limit), Lines(1000))
+        for _ in range(3):
+            it.take(sized(5), 0)
+        if is_good:
+            assert it.take(sized(size), 0) == limit
+        else:
+            with pytest.raises(Refused, match=f"over {limit} bytes"):
+                it.take(sized(size), 0)
+    with pytest.raises(Refused, match=f"over {limit} bytes"):  # empty lines count
+        it = Head(ServerLimits(max_head_bytes=limit), Lines(1000))
+        for _ in range(3):
+            it.take(sized(5), 0)
+        it.take(b"\r\n", 0)
+        it.take(sized(5), 0)
+
+
+def test_a_host_is_judged_again_for_a_head_that_comes_again() -> None:
+    guard = HostGuard(frozenset({"a"}))
+    it = Reader(ServerLimits(), Lines(1000), guard)
+    for _ in range(3):
+        it.feed(fields())
+        assert it.read() is Signal.HEAD
+        assert it.read() is Signal.END
+    guard.allow(frozenset({"b"}))
+    it.feed(fields())
+    assert it.read() is Signal.REFUSED

@@ -61,8 +61,12 @@ def _good_request(random: Random) -> bytes:
 
 
 def mutate(random: Random, corpus: list[bytes]) -> bytes:
-    """One to three good requests behind each other, broken in none to four places."""
-    data = b"".join(random.choices(corpus, k=random.choice([1, 1, 1, 2, 2, 3])))
+    """One to six good requests behind each other, broken in none to four places."""
+    count = random.choice([1, 1, 1, 2, 2, 3])
+    if random.random() < 0.5:
+        data = b"".join(random.choices(corpus, k=count))
+    else:  # the same again and again, as one client sends it
+        data = random.choice(corpus) * (2 * count)
     for _ in range(random.choice([0, 1, 1, 1, 1, 2, 2, 3, 4])):
         data = random.choice(_MUTATIONS)(random, data, corpus)
     return data

@@ -54,6 +54,7 @@ OF_TRAILERS = (
     "Only Transfer-Encoding: chunked is supported",
     "bad Content-Length",
     "conflicting Content-Length headers",
+    "multiple Transfer-Encoding headers",
 )
 
 
@@ -62,6 +63,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.seen: Seen = []
+        self.headers: list[dict[bytes, bytes]] = []
 
     def admit(self, exchange: Exchange) -> Refusal | None:
         return None
@@ -69,6 +71,7 @@ class Recorder:
     def handle(self, exchange: Exchange) -> None:
         is_chunked = b"transfer-encoding" in exchange.headers
         self.seen.append((exchange.method, exchange.body, is_chunked))
+        self.headers.append(exchange.headers)
         exchange.reply(200, [(b"x-method", exchange.method.encode())], b"ok")
 
     def render(self, exchange: Exchange | None, refusal: Refusal) -> tuple[int, Headers, bytes]:
@@ -105,6 +108,7 @@ def watching() -> Iterator[Faults]:
 def serve(server: Server, pieces: list[bytes]) -> tuple[list[int], Seen]:
     """The statuses and the requests that come of a stream in these pieces."""
     seen = server.service.seen = []
+    server.service.headers = []
     client = server.connect()
     for piece in pieces:
         client.send(piece)
@@ -187,11 +191,17 @@ def compare(statuses: list[int], seen: Seen, stream: bytes, counts: Counter[str]
 
 
 def check_cut(server: Server, pieces: list[bytes], statuses: list[int], seen: Seen) -> None:
-    """However it is cut, the same comes of it, but for the question for a body that is not here."""
+    """However it is cut, the same comes of it, but for the question for a body that is not here.
+
+    In pieces a head is always read, and whole perhaps remembered: the headers must be the same.
+    """
+    headers = server.service.headers
     other_statuses, other_seen = serve(server, pieces)
     final = [status for status in statuses if status != 100]
     if final != [status for status in other_statuses if status != 100] or seen != other_seen:
         raise Broken(f"statuses {statuses}, but {other_statuses} when it is cut")
+    if headers != server.service.headers:
+        raise Broken(f"headers {headers}, but {server.service.headers} when it is cut")
 
 
 def cut(random: Random, stream: bytes) -> list[bytes]:

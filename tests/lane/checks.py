@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
 from emr.lane.fill import fill
-from emr.lane.gate import LATCHES, Reason
+from emr.lane.gate import LATCHES, TRIED_AGAIN
 from emr.lane.retry import Credits
 from emr.lane.shape import shaped
 from emr.lane.step import first_tag, room_of
@@ -25,6 +26,8 @@ from tests.sim.world import World
 MOST_SLOTS = 32
 DEAD_DEADLINES = 64
 WORD = re.compile(r"secret(\d+)word")
+POISON = b'"this one is poisoned"'
+REFUSED_TEXT = re.compile(r"\] is refused|bad input")  # the words of tests.sim.model.Poison
 ROUNDING_S = 1e-9
 
 
@@ -51,9 +54,15 @@ class CountedCredits(Credits):
         paid = super().take(now)
         if paid:
             self.spent += 1
-            most = 10.0 + 0.5 * self.firsts + (now - self.since)
+            most = 10.0 + 0.75 * self.firsts + (now - self.since)
             assert self.spent <= most + 1e-3, f"I9: {self.spent} retries, {most} allowed"
         return paid
+
+
+def spent_by(account: Account) -> int:
+    """The credits that a watched account spent."""
+    assert isinstance(account.credits, CountedCredits)
+    return account.credits.spent
 
 
 class WatchedProvider(Provider):
@@ -66,6 +75,27 @@ class WatchedProvider(Provider):
         super().send(world, send)
 
 
+def paced(account: Account, now: float) -> bool:
+    """Whether pace holds back what would go next."""
+    lane = min(account.lanes.values(), key=first_tag)
+    room = room_of(account)
+    filling = shaped(account, lane, fill(lane, room), room, now)
+    return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
+
+
+def idle_hands(account: Account, now: float) -> None:
+    """I8: what may go has gone, or is held back for less than the window."""
+    gate = account.gate
+    if not account.lanes or now < gate.until or paced(account, now):
+        return
+    assert account.flying, "I8: an idle account sends in the same step"
+    tries = sum([batch.probe for batch in account.flying])
+    if len(account.flying) < account.slots.limit and tries < gate.width:
+        for lane in account.lanes.values():
+            held = now - lane.waiting[0].held_at
+            assert held < account.settings.batch_window_s, "I8: held back for too long"
+
+
 class Watch:
     """The checks of one world, and what they remember between turns."""
 
@@ -76,9 +106,12 @@ class Watch:
         self.trace: list[tuple[object, ...]] = []
         self._sent_in_turn: set[Account] = set()
         self._names: dict[Account, int] = {}
+        self._gone: set[Request] = set()  # their callers left
+        self._broken: Counter[tuple[Request, int]] = Counter()  # calls that broke under a text
+        self._told_texts: dict[Account, int] = {}  # caps that size errors told
         self._lived = 0  # requests after the turn before
         self._settle = world.roster.settle
-        world.roster.settle = self.settle  # type: ignore[method-assign]
+        world.roster.settle = self.settle
         world.on_step = self.turn
 
     def account(self, account: Account) -> None:
@@ -101,10 +134,13 @@ class Watch:
         if refusal is not None:
             words = {int(found) for found in WORD.findall(refusal.message)}
             assert words <= {number}, f"I16: {number} was told {refusal.message}"
+            if REFUSED_TEXT.search(refusal.message):
+                assert POISON in request.texts, f"I16: {number} is told of another's text"
+        assert request not in self._gone, "I1: answered though its caller left"
 
     def left(self, number: int) -> None:
         """The caller of a request went away."""
-        self.requests.pop(number, None)
+        self._gone.add(self.requests.pop(number))
 
     def sent(self, send: Send) -> None:
         """A call leaves: I3, I7, I12."""
@@ -117,14 +153,18 @@ class Watch:
             request = ticket.request
             assert request.params == batch.lane_params, "I3: two lanes in one call"
             assert not request.ended, "I12: nobody waits for it any more"
+            assert request not in self._gone, "I12: sent though its caller left"
             assert now < request.deadline, "I12: sent though it expired"
             texts += len(ticket.places)
+            broken = max([self._broken[request, place] for place in ticket.places], default=0)
+            assert broken <= account.settings.max_retries, "tried again too often"
             if ticket.most_texts and request.params.whole is None:
                 assert batch.texts <= ticket.most_texts
             if ticket.alone:
                 assert batch.tickets == [ticket]
         assert texts == batch.texts == len(batch.payload())
         whole = batch.lane_params.whole is not None
+        assert whole or texts <= self._told_texts.get(account, texts), "I4: over a told cap"
         assert whole or texts <= account.caps.max_texts, "I4: over a cap in texts"
         assert whole or texts == 1 or batch.tokens <= account.caps.max_tokens, "I4: in tokens"
         assert whole or texts == 1 or batch.bytes <= account.caps.max_bytes, "I4: in bytes"
@@ -142,7 +182,9 @@ class Watch:
         self.trace.append(
             (self.world.now, "came", self._names[account], batch.number, verdict.ending)
         )
+        paid = spent_by(account)
         out = self._settle(account, batch, *end)
+        self._retried(account, batch, verdict, spent_by(account) - paid)
         if old:
             assert gate.epoch == before[1], "I10: a reply of an earlier epoch changed the gate"
             assert gate.until >= before[2], "I10: and moved it back"
@@ -156,6 +198,22 @@ class Watch:
             assert gate.until >= until - ROUNDING_S, "a Retry-After was shortened"
         return out
 
+    def _retried(self, account: Account, batch: Batch, verdict: Verdict, paid: int) -> None:
+        """I9: a broken call that is tried again costs one credit, whatever it carried; I4."""
+        whole = batch.lane_params.whole is not None
+        if verdict.ending is Ending.SIZE_ITEMS and batch.texts > 1 and not whole:
+            cap = verdict.cap if verdict.cap is not None else batch.texts
+            told = self._told_texts.get(account, batch.texts)
+            self._told_texts[account] = max(1, min(told, cap, batch.texts - 1))
+        if verdict.ending in (Ending.TRANSIENT, Ending.PROTOCOL) and not batch.probe:
+            self._broken.update((t.request, place) for t in batch.tickets for place in t.places)
+            rests = {entry[2] for entry in account.resting._timed}
+            again = bool(rests.intersection(batch.tickets))
+            # behind a latch it was paid, and then there was nothing to wait for
+            assert paid == again or account.gate.reason in LATCHES, "I9: tried again unpaid"
+        else:
+            assert paid == 0, "I9: paid for nothing"
+
     # after every turn
 
     def turn(self, world: World) -> None:
@@ -166,7 +224,7 @@ class Watch:
         for account in world.roster.accounts:
             self._slots(account)
             self._sums(account)
-            self._idle_hands(account, now)
+            idle_hands(account, now)
             if account.lanes or account.resting.tickets:
                 awake = account.wake < math.inf or account.flying
                 assert awake, "I19: something waits, and nothing will wake it"
@@ -185,10 +243,10 @@ class Watch:
         slots, gate = account.slots, account.gate
         assert 1 <= slots.limit <= (account.spec.max_concurrency or MOST_SLOTS), "I5"
         if account in self._sent_in_turn:
-            assert len(account.flying) <= min(slots.limit, gate.width), "I5: too many in flight"
-        if gate.reason is Reason.BINNED:
+            assert len(account.flying) <= slots.limit, "I5: too many in flight"
+        if gate.reason in TRIED_AGAIN:
             probes = [batch for batch in account.flying if batch.probe]
-            assert len(probes) <= 1, "I5: one probe at a time"
+            assert len(probes) <= gate.width, "I5: one probe at a time"
 
     def _sums(self, account: Account) -> None:
         for params, lane in account.lanes.items():
@@ -209,25 +267,6 @@ class Watch:
             assert not request.ended, "what nobody waits for was dropped"
             if request.params.whole is None:
                 assert ticket.bytes == sum([len(request.texts[i]) for i in ticket.places]), "I18"
-
-    def _idle_hands(self, account: Account, now: float) -> None:
-        """I8: what may go has gone, or is held back for less than the window."""
-        gate = account.gate
-        if not account.lanes or now < gate.until or self._paced(account, now):
-            return
-        assert account.flying, "I8: an idle account sends in the same step"
-        if len(account.flying) < min(gate.width, account.slots.limit):
-            for lane in account.lanes.values():
-                held = now - lane.waiting[0].held_at
-                assert held < account.settings.batch_window_s, "I8: held back for too long"
-
-    @staticmethod
-    def _paced(account: Account, now: float) -> bool:
-        """Whether pace holds back what would go next."""
-        lane = min(account.lanes.values(), key=first_tag)
-        room = room_of(account)
-        filling = shaped(account, lane, fill(lane, room), room, now)
-        return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
 
     def _places(self, world: World) -> None:
         """Every text that somebody waits for is in exactly one place."""

@@ -29,7 +29,7 @@ from emr.lane.account import Account
 from emr.lane.settings import AccountSpec, Home, LaneSettings
 from emr.lane.ticket import Params, Request
 from emr.lane.verdict import Ending, Verdict
-from tests.lane.checks import Watch, WatchedProvider, word
+from tests.lane.checks import POISON, Watch, WatchedProvider, word
 from tests.sim.model import End, Named, Poison, Script, Seen, TakesAtMost, Times
 from tests.sim.world import World, vector_of
 
@@ -77,7 +77,7 @@ class Play:
         self.provider = WatchedProvider(
             self.scripted,
             TakesAtMost(texts=options["takes"], tokens=3000, bytes=9000, named=options["named"]),
-            Poison([self.text(0, poison=True)], tells_index=options["tells_index"]),
+            Poison([POISON], tells_index=options["tells_index"]),
             times=Times(a=0.1, b=1e-4, sigma=options["sigma"]),
         )
         self.provider.watch = self.watch
@@ -113,7 +113,7 @@ class Play:
         if params.token_ids:
             many = [b"[%d,%d]" % (number, place) for place in range(texts)]
         elif size == 0 and many:
-            many[-1] = self.text(0, poison=True)
+            many[-1] = POISON
         self.answers[number] = 0
 
         def done(request: Request) -> None:
@@ -177,10 +177,8 @@ class Play:
             assert (account.texts, account.bytes) == (0, 0)
 
     @staticmethod
-    def text(number: int, place: int = 0, size: int = 0, *, poison: bool = False) -> bytes:
-        """A text that is known again by its request, or the one that is refused."""
-        if poison:
-            return b'"this one is poisoned"'
+    def text(number: int, place: int, size: int) -> bytes:
+        """A text that is known again by its request."""
         return b'"%s %d %s"' % (word(number), place, b"x" * size)
 
 
@@ -267,13 +265,22 @@ class LaneMachine(RuleBasedStateMachine):
     def ask(self, **arguments: Any) -> None:
         self.play.do("ask", **arguments)
 
-    @rule(times=st.integers(2, 20), lane=st.integers(0, 2), bulk=st.booleans(), seconds=seconds)
-    def many_ask(self, times: int, lane: int, bulk: bool, seconds: float) -> None:
+    @rule(
+        times=st.integers(2, 20),
+        size=st.sampled_from([10, 100]),
+        poisoned=st.none() | st.integers(0, 9),
+        lane=st.integers(0, 2),
+        bulk=st.booleans(),
+        seconds=seconds,
+    )
+    def many_ask(
+        self, times: int, size: int, poisoned: int | None, lane: int, bulk: bool, seconds: float
+    ) -> None:
         for number in range(times):
             self.play.do(
                 "ask",
                 texts=1 + number % 3,
-                size=10,
+                size=0 if number == poisoned else size,
                 lane=lane,
                 caller="abc"[number % 3],
                 bulk=bulk,

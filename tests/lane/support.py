@@ -139,9 +139,13 @@ class Crowd:
 
         def ask() -> None:
             if self.world.now < until:
-                name = f"{self.world.now}"
+                name = f"{len(self.answers)}"
                 many = [text(f"{name} {number}") for number in range(texts)]
-                self.ask(*many, caller="bulk", then=lambda answer: ask(), bulk=True)
+                self.ask(*many, caller="bulk", then=again, bulk=True)
+
+        def again(answer: Answer) -> None:
+            wait_s = 0.0 if answer.served else 1.0
+            self.world.at(self.world.now + wait_s, ask)
 
         self.world.at(since, ask)
 

@@ -11,7 +11,7 @@ from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Batch, Params
 from emr.lane.verdict import Ending, Verdict
 from tests.lane.support import PARAMS, batch_of, request_of, sized, text, town
-from tests.sim.model import End, Named, Provider, Seen, TakesAtMost
+from tests.sim.model import End, Named, Provider, Script, Seen, TakesAtMost
 from tests.sim.world import World
 
 SPEC = AccountSpec("voyage", "m", max_texts=128, max_tokens=100_000, max_bytes=1_000_000)
@@ -57,10 +57,10 @@ def test_the_ratio_follows_what_is_billed_and_never_passes_a_token_a_byte() -> N
     caps = Caps(SPEC)
     for _ in range(200):
         caps.succeeded(weighed(caps, 4, 100), 200, 0.0)
-    assert caps.tokens_a_byte == pytest.approx(0.5, abs=0.01)
+    assert caps.tokens_a_byte == pytest.approx(0.5, abs=0.05)
     for _ in range(200):
         caps.succeeded(weighed(caps, 4, 100), 4000, 0.0)
-    assert caps.tokens_a_byte == pytest.approx(1.0, abs=0.01)
+    assert caps.tokens_a_byte == pytest.approx(1.0, abs=0.02)
     assert caps.tokens_a_byte <= 1.0
 
 
@@ -246,7 +246,24 @@ def test_a_cap_is_learned_and_what_was_refused_goes_again_at_once(
         sum([seen.tokens for seen in provider.seen[before:]]) / caps.get("tokens", 1 << 30),
         sum([len(each) for each in texts]) / caps.get("bytes", 1 << 30),
     )
-    # halving finds half of a cap at worst, and of an estimate that was too low a sixth of it; bytes
-    # are always halved
-    worst = 6.0 if named is Named.NOTHING else 2.6 if "bytes" in caps else 1.3
+    # halving finds half of a cap at worst, and of an estimate that was too low an eighth of it;
+    # bytes are always halved
+    worst = 8.0 if named is Named.NOTHING else 2.6 if "bytes" in caps else 1.3
     assert len(provider.seen) - before <= worst * least + 1
+
+
+def test_what_was_out_when_the_estimates_changed_is_weighed_when_it_comes_back() -> None:
+    too_many = End(size_error(Ending.SIZE_TOKENS, 1000, 2000), 0.02)
+    held = End(Verdict(Ending.RATE, 429, retry_after=5.0), 0.1)
+    world, crowd = town(Provider(Script(too_many, held)), max_texts=10, max_tokens=1000)
+    _, out = (
+        crowd.ask(*[b'"%d %d %s"' % (caller, number, b"x" * 48) for number in range(10)])
+        for caller in range(2)
+    )
+    world.run(0.11)
+    account = crowd.account
+    assert account.caps.tokens_a_byte == 1.0
+    waiting = [ticket for ticket in account.waiting() if ticket.request is out.request]
+    assert [(len(ticket.places), ticket.tokens) for ticket in waiting] == [(10, 10 * 53)]
+    lane = account.lanes[out.request.params]
+    assert lane.tokens == sum([ticket.tokens for ticket in lane.waiting])

@@ -26,18 +26,18 @@ def test_ten_at_the_start() -> None:
     assert spend(Credits(), 100.0) == RESERVE
 
 
-def test_half_a_credit_a_first_attempt() -> None:
+def test_three_quarters_of_a_credit_a_first_attempt() -> None:
     purse = Credits()
     assert spend(purse, 100.0) == 10
     for _ in range(3):
         purse.first_attempt(100.0)
-    assert spend(purse, 100.0) == 1
+    assert spend(purse, 100.0) == 2
     purse.first_attempt(100.0)
-    assert spend(purse, 100.0) == 1, "the half that was left, and another"
+    assert spend(purse, 100.0) == 1, "the quarter that was left, and three more"
 
 
-@pytest.mark.parametrize(("attempts", "most"), [(0, 10), (1, 10), (2, 11), (19, 19), (20, 20)])
-def test_at_most_ten_and_half_of_the_first_attempts_of_ten_seconds(
+@pytest.mark.parametrize(("attempts", "most"), [(0, 10), (1, 10), (2, 11), (19, 24), (20, 25)])
+def test_at_most_ten_and_three_quarters_of_the_first_attempts_of_ten_seconds(
     attempts: int, most: int
 ) -> None:
     purse = Credits()
@@ -46,7 +46,7 @@ def test_at_most_ten_and_half_of_the_first_attempts_of_ten_seconds(
     assert spend(purse, 100.0 + 0.1 * attempts) == most
 
 
-@pytest.mark.parametrize(("after", "most"), [(9.9, 20), (10.0, 10)])
+@pytest.mark.parametrize(("after", "most"), [(9.9, 25), (10.0, 10)])
 def test_an_attempt_counts_for_ten_seconds(after: float, most: int) -> None:
     purse = Credits()
     for _ in range(20):
@@ -73,7 +73,7 @@ def test_a_pause_gives_no_more_than_the_reserve(pause: float) -> None:
 
 @given(st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(0, 4), st.integers(0, 6)), max_size=80))
 def test_never_more_than_the_law_allows(turns: list[tuple[float, int, int]]) -> None:
-    """Over any time: retries <= 10 + 0.5 a first attempt + 1 a second; so much, and not less."""
+    """Over any time: retries <= 10 + 0.75 a first attempt + 1 a second; so much, and not less."""
     purse, now, firsts, taken = Credits(), 100.0, 0, 0
     spent_from = now
     for wait, attempts, retries in turns:
@@ -83,8 +83,8 @@ def test_never_more_than_the_law_allows(turns: list[tuple[float, int, int]]) -> 
             firsts += 1
         for _ in range(retries):
             taken += purse.take(now)
-        assert taken <= RESERVE + 0.5 * firsts + (now - spent_from) + 1e-6
-        assert 0.0 <= purse.balance <= RESERVE + 0.5 * firsts
+        assert taken <= RESERVE + 0.75 * firsts + (now - spent_from) + 1e-6
+        assert 0.0 <= purse.balance <= RESERVE + 0.75 * firsts
 
 
 @given(st.floats(0.0, 1e9), st.lists(st.floats(0.0, 3.0), max_size=20))
@@ -98,6 +98,7 @@ def test_at_the_time_told_there_is_a_credit(start: float, waits: list[float]) ->
         at = purse.next_at(now)
         assert at >= now
         assert purse.take(at), "else the step would come back at once, for ever"
+        now = at
 
 
 # resting

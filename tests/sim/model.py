@@ -115,7 +115,8 @@ class Provider(Model):
         if verdict.ending is Ending.OK:
             vectors = [vector_of(text, seen.params) for text in seen.texts]
             body = b"{}" if seen.params.whole is not None else None
-            reply = Reply([] if body else vectors, 1, seen.tokens, seen.params.model, body)
+            length = seen.params.dimensions or 1  # as it was asked, whatever is in them
+            reply = Reply([] if body else vectors, length, seen.tokens, seen.params.model, body)
         world.settle(send, verdict, reply)
 
     # what tests ask

@@ -15,7 +15,7 @@ from emr.upstream.transport import Transport, TransportSettings
 from tests.support.peer import Peer, Script
 
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nHost: provider.test\r\nContent-Length: 4\r\n\r\n"
-LONG = 20.0  # a time that no test waits for
+LONG = 1000.0  # a time that no test waits for: each is ended by its own bound long before
 SHORT = 0.08  # a time that a test does wait for
 
 

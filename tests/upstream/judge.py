@@ -31,7 +31,8 @@ async def ask(form: Form, call: Call, key: str = KEY) -> Outcome:
     transport = Transport()
     async with Peer(form.script) as peer:
         kind = KINDS[form.kind]
-        endpoint = check_endpoint(f"http://127.0.0.1:{peer.port}{form.path}", kind)
+        path = form.path if form.url_path is None else form.url_path
+        endpoint = check_endpoint(f"http://127.0.0.1:{peer.port}{path}", kind)
         caller = HttpCaller(kind, endpoint, key, transport)
         try:
             return await caller.call(call)

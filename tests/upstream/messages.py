@@ -29,7 +29,7 @@ OPENAI_RATE = (
 GEMINI_RATE = {
     "error": {
         "code": 429,
-        "message": "You exceeded your rate. Please retry.",
+        "message": "You exceeded your current quota, please check your plan and billing details.",
         "status": "RESOURCE_EXHAUSTED",
         "details": [
             {
@@ -214,6 +214,9 @@ SAID: list[tuple[str, int, Any, dict[str, Any]]] = [
      {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
                 "status": "INVALID_ARGUMENT"}},
      {"ending": Ending.AUTH}),
+    ("voyage texts", 400,
+     {"detail": "The batch size limit is 1000. Your batch size is 1001."},
+     {"ending": Ending.SIZE_ITEMS, "cap": 1000, "got": 1001}),
     # TEI, Infinity, Ollama, vLLM and other servers
     ("tei texts", 422,
      {"error": "batch size 64 > maximum allowed batch size 32", "error_type": "Validation"},
@@ -264,6 +267,14 @@ SAID: list[tuple[str, int, Any, dict[str, Any]]] = [
      openai("<400> InternalError.Algo.InvalidParameter: Value error, batch size is invalid, it "
             "should not be larger than 10.: input.contents"),
      {"ending": Ending.SIZE_ITEMS, "cap": 10}),
+    ("azure calls", 429,
+     openai("Requests to the Embeddings_Create Operation have exceeded call rate limit of your "
+            "current OpenAI S0 pricing tier. Please retry after 2 seconds.", code="429"),
+     {"ending": Ending.RATE, "dimension": Dimension.CALLS, "retry_after": 2.0}),
+    ("azure tokens", 429,
+     openai("Requests to the Embeddings_Create Operation have exceeded token rate limit of your "
+            "current OpenAI S0 pricing tier. Please retry after 59 seconds.", code="429"),
+     {"ending": Ending.RATE, "dimension": Dimension.TOKENS, "retry_after": 59.0}),
     # no words that are known
     ("an unknown 400", 400, {"message": "no"}, {"ending": Ending.BAD_TEXT}),
     ("an unknown 422", 422, {"message": "no"}, {"ending": Ending.BAD_TEXT}),

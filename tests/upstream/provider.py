@@ -59,9 +59,12 @@ class Form:
     name = "provider"
     kind = ""
     path = "/v1/embeddings"
+    url_path: str | None = None  # what the operator writes, when it is not the path
     key_of_texts = "input"
     fields: frozenset[str] = frozenset()
     has_index = True
+    names_cap = True  # its error for too many texts says how many it takes
+    bills = True  # its replies count tokens
     max_texts = 128
     default_dimensions = 8
     dimensions_field: str | None = None
@@ -95,8 +98,8 @@ class Form:
     def _handle(self, target: str, headers: dict[str, str], body: bytes) -> Json:
         if target != self.path:
             raise self.error(404, "no such route")
-        if headers.get("authorization") != f"Bearer {KEY}":
-            given = headers.get("authorization", "").removeprefix("Bearer ")
+        given = self.key_in(headers)
+        if given != KEY:
             raise self.error(401, f"Incorrect API key provided: {given}.")
         if headers.get("content-type") != "application/json":
             raise self.error(415, "not JSON")
@@ -109,7 +112,7 @@ class Form:
             raise self.error(400, f"Argument '{min(unknown)}' is not supported by our API")
         if any(v is None for v in value.values()):
             raise self.error(400, "a null")
-        texts = value[self.key_of_texts]
+        texts = self.texts(value)
         self.check(value, texts)
         if len(texts) > self.max_texts:
             raise self.too_many(len(texts))
@@ -143,23 +146,32 @@ class Form:
             vectors.append(vectors[0])
         return vectors
 
+    def key_in(self, headers: dict[str, str]) -> str:
+        """The key that the request has."""
+        return headers.get("authorization", "").removeprefix("Bearer ")
+
+    def texts(self, value: Json) -> list[Any]:
+        """The texts of the request."""
+        texts: list[Any] = value[self.key_of_texts]
+        return texts
+
     # what a form must say
 
     def check(self, value: Json, texts: list[Any]) -> None:
         """Refuse wrong values."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def answer(self, value: Json, texts: list[Any]) -> Json:
         """The reply."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def error(self, status: int, message: str) -> Refuse:
         """An error in the provider's form."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
     def too_many(self, count: int) -> Refuse:
         """More texts than it takes."""
-        raise NotImplementedError
+        raise AssertionError("a form of the provider's own")
 
 
 class OpenAIForm(Form):
@@ -359,8 +371,3 @@ def _fitting(vector: list[Any], dtype: str) -> list[Any]:
     if dtype != "float":
         return vector
     return [float("inf") if abs(v) > 3.5e38 else v for v in vector]
-
-
-FORMS: tuple[type[Form], ...] = (
-    OpenAIForm, CompatibleForm, VoyageForm, CohereV2Form, CohereV1Form,
-)  # fmt: skip

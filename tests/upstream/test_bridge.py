@@ -37,7 +37,7 @@ def test_requests_of_httpx() -> None:
     run(main())
 
 
-async def error_of(script: object, timeout_s: float = 20.0) -> Exception:
+async def error_of(script: object, timeout_s: float = 1000.0) -> Exception:
     transport = Transport()
     async with Peer(script) as peer:
         async with httpx.AsyncClient(transport=HttpxBridge(transport), timeout=timeout_s) as client:

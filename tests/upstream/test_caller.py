@@ -6,44 +6,28 @@ import asyncio
 import struct
 import threading
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending, Limits, Verdict
 from emr.upstream.call import Call, Outcome
-from emr.upstream.caller import READ_ON_LOOP_MAX, HttpCaller
+from emr.upstream.caller import MAX_HEADS, READ_ON_LOOP_MAX, HttpCaller
 from emr.upstream.endpoint import Allow, check_endpoint
-from emr.upstream.table import COHERE, KINDS, OPENAI, VOYAGE
+from emr.upstream.hosted import AZURE, COHERE, GEMINI, OPENAI, VOYAGE
+from emr.upstream.kinds import Kind
+from emr.upstream.link import Answer
+from emr.upstream.self_hosted import INFINITY, OLLAMA
+from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer
+from tests.upstream.calling import CALL, GOOD, caller_at, outcome_of
 from tests.upstream.provider import KEY, VoyageForm, vector_of
-
-CALL = Call(Params("m"), [b'"a"'], first_byte_s=20.0, whole_s=20.0)
-GOOD = b'{"data":[{"index":0,"embedding":[0.5]}]}'
-
-
-def caller_at(port: int, transport: Transport, key: str = KEY) -> HttpCaller:
-    return HttpCaller(VOYAGE, check_endpoint(f"http://127.0.0.1:{port}", VOYAGE), key, transport)
-
-
-def outcome_of(
-    script: Callable[[Guest], Awaitable[None]],
-    call: Call = CALL,
-    settings: TransportSettings | None = None,
-) -> Outcome:
-    async def main() -> Outcome:
-        transport = Transport(settings)
-        async with Peer(script) as peer:
-            outcome = await caller_at(peer.port, transport).call(call)
-            await transport.close()
-            return outcome
-
-    return run(main())
 
 
 def test_a_reset_may_be_tried_again() -> None:
@@ -78,6 +62,23 @@ def test_too_large_an_answer_is_no_answer() -> None:
 
     outcome = outcome_of(script, settings=TransportSettings(max_body_bytes=1000))
     assert outcome.verdict.ending is Ending.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("texts", "ending"),
+    [(256, Ending.TRANSIENT), (257, Ending.SIZE_ITEMS), (2048, Ending.SIZE_ITEMS)],
+)
+def test_too_large_an_answer_to_many_texts_is_asked_for_in_parts(
+    texts: int, ending: Ending
+) -> None:
+    async def script(guest: Guest) -> None:
+        await guest.serve(GOOD + b" " * 1000)
+
+    settings = TransportSettings(max_body_bytes=1000)
+    verdict = outcome_of(script, Call(Params("m"), [b'"a"'] * texts), settings).verdict
+    assert verdict.ending is ending
+    assert verdict.cap is None
+    assert "larger than 1000 bytes" in verdict.message
 
 
 def test_a_provider_that_is_not_there() -> None:
@@ -197,83 +198,6 @@ def test_the_loop_is_not_held_up_by_a_large_reply() -> None:
     run(main())
 
 
-# secrets
-
-
-@pytest.mark.parametrize("key", ["a\r\nX-Evil: 1", "a\nb", "a b", "\x00", "é", "a\tb"])
-def test_a_key_that_would_change_the_head_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="key has a character") as refused:
-        caller_at(1, Transport(), key)
-    assert key not in str(refused.value)
-
-
-def test_the_key_is_in_nothing_that_is_printed() -> None:
-    endpoint = check_endpoint("https://api.voyageai.com/v1/embeddings?token=hidden", VOYAGE)
-    caller = HttpCaller(VOYAGE, endpoint, KEY, Transport())
-    assert repr(caller) == "<HttpCaller voyage https://api.voyageai.com/v1/embeddings>"
-    assert KEY not in repr(caller)
-    with pytest.raises(TypeError):
-        vars(caller)
-
-
-@pytest.mark.parametrize("place", ["json", "plain", "header", "200"])
-def test_the_key_is_in_no_verdict(place: str) -> None:
-    async def script(guest: Guest) -> None:
-        request = await guest.request()
-        assert request is not None
-        key = dict(request[0].headers)[b"authorization"].decode()
-        bodies = {
-            "json": orjson.dumps({"detail": f"your header was {key}"}),
-            "plain": f"your header was {key}".encode(),
-            "header": b"{}",
-            "200": orjson.dumps({"error": {"message": f"no: {key}", "code": 500}}),
-        }
-        headers = [("X-Echo", key)] if place == "header" else []
-        await guest.answer(bodies[place], 200 if place == "200" else 500, headers)
-        await guest.gone()
-
-    outcome = outcome_of(script)
-    assert outcome.verdict.ending is not Ending.OK
-    assert KEY not in repr(outcome)
-
-
-@pytest.mark.parametrize("path", ["/v1/x\r\nX: 1", "/v1/a b", "/v1/\xe9"])
-def test_a_path_that_would_change_the_head_is_refused(path: str) -> None:
-    async def main() -> None:
-        caller = caller_at(1, Transport())
-        outcome = await caller.call(Call(Params("m", whole=b"{}", path=path), []))
-        assert outcome.verdict.ending is Ending.BAD_REQUEST
-
-    run(main())
-
-
-def test_a_redirect_does_not_take_the_key_along() -> None:
-    elsewhere: list[bytes] = []
-
-    async def main() -> None:
-        async def stranger(guest: Guest) -> None:
-            request = await guest.request()
-            elsewhere.append(b"" if request is None else request[1])
-
-        transport = Transport()
-        async with Peer(stranger) as other:
-
-            async def script(guest: Guest) -> None:
-                await guest.request()
-                location = f"http://127.0.0.1:{other.port}/v1/embeddings"
-                await guest.answer(b"", 307, [("Location", location)])
-                await guest.gone()
-
-            async with Peer(script) as peer:
-                outcome = await caller_at(peer.port, transport).call(CALL)
-                assert outcome.verdict.ending is Ending.TRANSIENT
-                assert outcome.verdict.status == 307
-            await transport.close()
-
-    run(main())
-    assert elsewhere == []
-
-
 # how a request is written, byte by byte
 
 
@@ -299,6 +223,39 @@ def test_the_body_of_a_request(kind: Any, call: Call, body: bytes) -> None:
     assert written == body
     assert head.endswith(b"Content-Length: %d\r\n\r\n" % len(body))
     assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "model", "target"),
+    [
+        (AZURE, "https://x.openai.azure.com", "d-1",
+         "/openai/deployments/d-1/embeddings?api-version=2024-10-21"),
+        (AZURE, "https://x.openai.azure.com/?api-version=2023-05-15", "d 1/ü",
+         "/openai/deployments/d%201%2F%C3%BC/embeddings?api-version=2023-05-15"),
+        (AZURE, "https://x.openai.azure.com/openai/deployments/fixed/embeddings?a=b", "d-1",
+         "/openai/deployments/fixed/embeddings?a=b&api-version=2024-10-21"),
+        (GEMINI, "", "gemini-embedding-001",
+         "/v1beta/models/gemini-embedding-001:batchEmbedContents"),
+        (GEMINI, "https://h.example/v1beta", "m", "/v1beta/models/m:batchEmbedContents"),
+        (OLLAMA, "", "m", "/api/embed"),
+        (INFINITY, "http://localhost:7997", "m", "/embeddings"),
+        (OPENAI, "https://h.example/{model}/embeddings", "a\r\nb", "/a%0D%0Ab/embeddings"),
+    ],
+)  # fmt: skip
+def test_the_target_of_a_request(kind: Kind, url: str, model: str, target: str) -> None:
+    caller = HttpCaller(kind, check_endpoint(url, kind), KEY, Transport())
+    head, _ = caller._write(Call(Params(model), [b'"a"']))
+    assert head.split(b" ")[1] == target.encode()
+    assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("models", [MAX_HEADS - 1, MAX_HEADS, MAX_HEADS + 1, 3 * MAX_HEADS])
+def test_heads_are_not_kept_without_end(models: int) -> None:
+    caller = HttpCaller(GEMINI, check_endpoint("", GEMINI), KEY, Transport())
+    for number in range(models):
+        head, _ = caller._write(Call(Params(f"m{number}"), [b'"a"']))
+        assert b"/models/m%d:" % number in head
+        assert len(caller._heads) <= MAX_HEADS
 
 
 def test_the_whole_head() -> None:
@@ -344,3 +301,43 @@ def test_every_kind_over_http_has_its_dialect() -> None:
         if kind.name != "local":
             url = kind.endpoint or "https://h.example"
             HttpCaller(kind, check_endpoint(url, kind), KEY, Transport())
+
+
+class _Answers:
+    """In the place of the transport: the same answer to everything."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def exchange(self, *asked: object) -> Answer:
+        return self._answer
+
+
+@given(
+    st.sampled_from([VOYAGE, COHERE, OPENAI]),
+    st.sampled_from([200, 200, 201, 204, 302, 400, 401, 413, 429, 500, 503]),
+    st.one_of(
+        st.binary(max_size=60),
+        st.sampled_from([GOOD, b'{"embeddings":{"float":[[0.5]]}}', b'{"error":{"code":429}}']),
+        st.sampled_from([b"[]", b"{}", b"null", b'"x"', b'{"data":[[]]}', b'{"error":[{}]}']),
+    ),
+    st.dictionaries(
+        st.sampled_from([b"retry-after", b"x-ratelimit-limit-tokens", b"content-type"]),
+        st.binary(max_size=10),
+    ),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_answer_makes_a_call_raise(
+    kind: Kind, status: int, body: bytes, headers: dict[bytes, bytes], whole: bool
+) -> None:
+    transport: Any = _Answers(Answer(status, headers, body, 0.1))
+    caller = HttpCaller(kind, check_endpoint("", kind), KEY, transport)
+    call = Call(Params("m", whole=b"{}" if whole else None), [b'"a text of a caller"'])
+    call_ = caller.call(call)
+    with pytest.raises(StopIteration) as stopped:
+        call_.send(None)  # a coroutine that never waits, driven by hand
+    outcome = stopped.value.value
+    assert type(outcome) is Outcome
+    assert (outcome.reply is not None) is (outcome.verdict.ending is Ending.OK)
+    assert outcome.first_byte_s == 0.1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emr.lane.ticket import Params
-from emr.lane.verdict import Dimension, Ending
+from emr.lane.verdict import Ending
 from emr.upstream.call import Call, Outcome
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
@@ -16,24 +16,36 @@ from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport
 from tests.support.aio import run
 from tests.support.peer import Peer
-from tests.upstream.judge import MODEL, TEXTS, ask, expected, outcome_of, vectors_of
+from tests.upstream.judge import MODEL, TEXTS, expected, outcome_of, vectors_of
 from tests.upstream.provider import (
     FAULTS,
-    FORMS,
     KEY,
     CohereV1Form,
     CohereV2Form,
     CompatibleForm,
     Form,
     OpenAIForm,
-    Refuse,
     VoyageForm,
     base64_of,
+)
+from tests.upstream.provider_more import (
+    FORMS,
+    AzureForm,
+    EmrForm,
+    GeminiForm,
+    InfinityForm,
+    JinaForm,
+    MistralForm,
+    OllamaForm,
+    TEIForm,
+    VLLMForm,
 )
 
 INDEXED = [form for form in FORMS if form.has_index]
 SIZED = [form for form in FORMS if form.dimensions_field is not None]
-WITH_BASE64 = [OpenAIForm, VoyageForm, CohereV2Form]
+NUMBERS_ONLY = [CompatibleForm, CohereV1Form, GeminiForm, OllamaForm]
+WITH_BASE64 = [form for form in FORMS if form not in NUMBERS_ONLY]
+WITH_USER = [OpenAIForm, CompatibleForm, AzureForm, TEIForm, InfinityForm, VLLMForm, EmrForm]
 
 every_form = pytest.mark.parametrize("make", FORMS, ids=lambda form: form.name)
 
@@ -55,8 +67,9 @@ def test_vectors_come_in_the_order_of_the_texts(make: type[Form]) -> None:
 def test_texts_are_sent_as_they_came(make: type[Form]) -> None:
     form = make()
     outcome_of(form)
-    assert b",".join(TEXTS) in form.bodies[0]
-    assert form.requests[0][form.key_of_texts] == [json.loads(text) for text in TEXTS]
+    for text in TEXTS:
+        assert text in form.bodies[0]
+    assert form.texts(form.requests[0]) == [json.loads(text) for text in TEXTS]
 
 
 @every_form
@@ -134,9 +147,11 @@ def test_an_error_with_the_status_200(make: type[Form]) -> None:
 
 @every_form
 def test_what_was_billed(make: type[Form]) -> None:
-    outcome = outcome_of(make())
+    form = make()
+    outcome = outcome_of(form)
     assert outcome.reply is not None
-    assert outcome.reply.tokens == sum(len(json.loads(text)) for text in TEXTS)
+    tokens = sum(len(json.loads(text)) for text in TEXTS)
+    assert outcome.reply.tokens == (tokens if form.bills else None)
 
 
 @every_form
@@ -151,7 +166,7 @@ def test_base64_is_asked_for_when_anybody_wants_it(make: type[Form]) -> None:
     assert vectors_of(outcome) == [base64_of(vector) for vector in expected(TEXTS)]
 
 
-@pytest.mark.parametrize("make", [CompatibleForm, CohereV1Form], ids=lambda form: form.name)
+@pytest.mark.parametrize("make", NUMBERS_ONLY, ids=lambda form: form.name)
 def test_numbers_are_taken_where_base64_is_not_spoken(make: type[Form]) -> None:
     assert vectors_of(outcome_of(make(), float_text=False)) == expected(TEXTS)
 
@@ -180,6 +195,17 @@ def test_dimensions_where_the_api_has_no_word_for_them() -> None:
 
 
 WORDS: list[tuple[type[Form], str | None, str | None]] = [
+    (JinaForm, None, None),
+    (JinaForm, "query", "retrieval.query"),
+    (JinaForm, "document", "retrieval.passage"),
+    (JinaForm, "separation", "separation"),
+    (GeminiForm, None, None),
+    (GeminiForm, "query", "RETRIEVAL_QUERY"),
+    (GeminiForm, "document", "RETRIEVAL_DOCUMENT"),
+    (GeminiForm, "CLUSTERING", "CLUSTERING"),
+    (EmrForm, "query", "query"),
+    (MistralForm, "query", None),
+    (OllamaForm, "query", None),
     (VoyageForm, None, None),
     (VoyageForm, "query", "query"),
     (VoyageForm, "document", "document"),
@@ -200,7 +226,8 @@ def test_the_type_of_input(make: type[Form], input_type: str | None, word: str |
     form = make()
     outcome = outcome_of(form, Params(MODEL, input_type=input_type))
     assert vectors_of(outcome) == expected(TEXTS)
-    assert form.requests[0].get("input_type") == word
+    field = {JinaForm: "task", GeminiForm: "taskType"}.get(make, "input_type")
+    assert form.requests[0].get(field) == word
 
 
 @pytest.mark.parametrize(
@@ -214,7 +241,17 @@ def test_the_type_of_input(make: type[Form], input_type: str | None, word: str |
         (CohereV2Form, "start", "truncate", "START"),
         (CohereV2Form, "end", "truncate", "END"),
         (CohereV1Form, "end", "truncate", "END"),
+        (JinaForm, "none", "truncate", False),
+        (JinaForm, "end", "truncate", True),
+        (OllamaForm, "none", "truncate", False),
+        (OllamaForm, "end", "truncate", True),
+        (EmrForm, "none", "truncation", False),
+        (EmrForm, "end", "truncation", True),
+        (MistralForm, "end", "truncate", None),
+        (GeminiForm, "end", "truncate", None),
         (OpenAIForm, "none", "truncate", None),
+        (OpenAIForm, "end", "truncate", None),
+        (CompatibleForm, "end", "truncate", None),
     ],
 )
 def test_truncation(make: type[Form], truncate: str | None, field: str, value: Any) -> None:
@@ -226,17 +263,22 @@ def test_truncation(make: type[Form], truncate: str | None, field: str, value: A
 @pytest.mark.parametrize(
     ("make", "params"),
     [
-        (VoyageForm, Params(MODEL, truncate="start")),
-        (OpenAIForm, Params(MODEL, truncate="end")),
         (OpenAIForm, Params(MODEL, dtype="int8")),
         (CompatibleForm, Params(MODEL, dtype="int8")),
         (VoyageForm, Params(MODEL, dtype="int4")),
         (CohereV2Form, Params(MODEL, dtype="int4")),
-        (VoyageForm, Params(MODEL, token_ids=True)),
-        (CohereV2Form, Params(MODEL, token_ids=True)),
-        (CohereV1Form, Params(MODEL, token_ids=True)),
-        (CompatibleForm, Params(MODEL, token_ids=True)),
         (VoyageForm, Params("half a pair \ud83d")),
+        (GeminiForm, Params("half a pair \ud83d")),
+        *[
+            (form, Params(MODEL, truncate="start"))
+            for form in FORMS
+            if form not in (CohereV1Form, CohereV2Form)
+        ],
+        *[
+            (form, Params(MODEL, token_ids=True))
+            for form in FORMS
+            if form not in (OpenAIForm, AzureForm, EmrForm)
+        ],
     ],
 )
 def test_what_a_provider_cannot_be_asked(make: type[Form], params: Params) -> None:
@@ -249,15 +291,16 @@ def test_what_a_provider_cannot_be_asked(make: type[Form], params: Params) -> No
         assert "check_embedding_ctx_length=False" in outcome.verdict.message
 
 
-def test_token_ids_are_passed_on_to_openai() -> None:
-    form = OpenAIForm()
+@pytest.mark.parametrize("make", [OpenAIForm, AzureForm, EmrForm], ids=lambda form: form.name)
+def test_token_ids_are_passed_on_where_the_vocabulary_is_known(make: type[Form]) -> None:
+    form = make()
     texts = [b"[1,2,3]", b"[4]"]
     outcome = outcome_of(form, Params(MODEL, token_ids=True), texts=texts)
     assert vectors_of(outcome) == expected(texts)
     assert form.requests[0]["input"] == [[1, 2, 3], [4]]
 
 
-@pytest.mark.parametrize("make", [OpenAIForm, CompatibleForm], ids=lambda form: form.name)
+@pytest.mark.parametrize("make", WITH_USER, ids=lambda form: form.name)
 def test_the_user_is_named_only_when_there_is_one(make: type[Form]) -> None:
     form = make()
     outcome_of(form, user="someone")
@@ -265,103 +308,35 @@ def test_the_user_is_named_only_when_there_is_one(make: type[Form]) -> None:
     assert [request.get("user") for request in form.requests] == ["someone", None]
 
 
-@pytest.mark.parametrize("make", [VoyageForm, CohereV2Form], ids=lambda form: form.name)
+@pytest.mark.parametrize(
+    "make", [form for form in FORMS if form not in WITH_USER], ids=lambda form: form.name
+)
 def test_the_user_is_not_named_where_no_field_is_for_it(make: type[Form]) -> None:
     assert vectors_of(outcome_of(make(), user="someone")) == expected(TEXTS)
 
 
-@pytest.mark.parametrize("make", [VoyageForm, CohereV2Form, CohereV1Form])
-@pytest.mark.parametrize(
-    ("dtype", "length"), [("int8", 8), ("uint8", 8), ("binary", 1), ("ubinary", 1)]
-)
+BASE64_OF_TYPES = [VoyageForm, MistralForm, EmrForm]
+TYPES = [
+    (make, dtype, 8 if dtype.endswith("int8") else 1)
+    for make in (*BASE64_OF_TYPES, CohereV2Form, CohereV1Form, JinaForm)
+    for dtype in ("int8", "uint8", "binary", "ubinary")
+    if dtype in KINDS[make.kind].dtypes
+]
+
+
+@pytest.mark.parametrize(("make", "dtype", "length"), TYPES)
 @pytest.mark.parametrize("float_text", [True, False])
 def test_types_of_numbers(make: type[Form], dtype: str, length: int, float_text: bool) -> None:
     outcome = outcome_of(make(), Params(MODEL, dtype=dtype), float_text=float_text)
     wanted: list[Any] = expected(TEXTS, length, dtype)
-    if make is VoyageForm and not float_text:
+    if make in BASE64_OF_TYPES and not float_text:
         wanted = [base64_of(vector, dtype) for vector in wanted]
     assert vectors_of(outcome) == wanted
     assert outcome.reply is not None
     assert outcome.reply.dimensions == length
 
 
-@every_form
-def test_too_many_texts(make: type[Form]) -> None:
-    form = make()
-    texts = [b'"%d"' % i for i in range(form.max_texts + 1)]
-    verdict = outcome_of(form, texts=texts).verdict
-    assert verdict.ending is Ending.SIZE_ITEMS
-    assert verdict.cap == form.max_texts
-    assert len(vectors_of(outcome_of(form, texts=texts[:-1]))) == form.max_texts
-
-
-@every_form
-def test_an_empty_text(make: type[Form]) -> None:
-    form = make()
-    verdict = outcome_of(form, texts=[b'"a"', b'""']).verdict
-    assert verdict.ending is Ending.BAD_TEXT
-    if isinstance(form, CohereV2Form):
-        assert verdict.index == 1
-
-
-@every_form
-def test_a_wrong_key(make: type[Form]) -> None:
-    form = make()
-    key = "wrong-key-9876543210"
-    outcome = run(ask(form, Call(Params(MODEL), TEXTS), key))
-    assert outcome.verdict.ending is Ending.AUTH
-    assert outcome.verdict.status == 401
-    assert outcome.verdict.message == "Incorrect API key provided: [hidden]."
-
-
-@every_form
-def test_no_key_at_all(make: type[Form]) -> None:
-    form = make()
-    outcome = run(ask(form, Call(Params(MODEL), TEXTS), ""))
-    assert outcome.verdict.ending is Ending.AUTH
-    assert "authorization" not in form.heads[0][1]
-
-
-@every_form
-def test_no_money(make: type[Form]) -> None:
-    form = make()
-    form.refusal = form.error(402, "pay")
-    assert outcome_of(form).verdict.ending is Ending.QUOTA
-    form.refusal = form.error(429, "You exceeded your current quota, please check your plan")
-    assert outcome_of(form).verdict.ending is Ending.QUOTA
-
-
-@every_form
-def test_too_fast(make: type[Form]) -> None:
-    form = make()
-    refusal = form.error(429, "Rate limit reached on requests per min (RPM): Limit 3, Used 3")
-    headers = [("Retry-After", "7"), ("x-ratelimit-limit-requests", "3")]
-    form.refusal = Refuse(429, refusal.body, headers)
-    outcome = outcome_of(form)
-    assert outcome.verdict.ending is Ending.RATE
-    assert outcome.verdict.retry_after == 7.0
-    assert outcome.verdict.dimension is Dimension.CALLS
-    assert outcome.verdict.limits is not None
-    assert outcome.verdict.limits.calls == 3.0
-    assert outcome.limits is not None
-    assert outcome.limits.calls == 3.0
-    assert outcome.first_byte_s is not None
-
-
-@every_form
-@pytest.mark.parametrize(
-    ("status", "ending"),
-    [(500, Ending.TRANSIENT), (502, Ending.TRANSIENT), (503, Ending.OVERLOAD),
-     (404, Ending.BAD_REQUEST), (413, Ending.SIZE_BYTES), (302, Ending.TRANSIENT)],
-)  # fmt: skip
-def test_other_errors(make: type[Form], status: int, ending: Ending) -> None:
-    form = make()
-    form.refusal = form.error(status, "words")
-    verdict = outcome_of(form).verdict
-    assert (verdict.ending, verdict.status, verdict.message) == (ending, status, "words")
-
-
-@every_form
+@pytest.mark.parametrize("make", [form for form in FORMS if form.path.startswith("/v1/e")])
 def test_a_request_that_is_passed_on_whole(make: type[Form]) -> None:
     form = make()
     form.path = "/v1/otherembeddings"
@@ -369,6 +344,10 @@ def test_a_request_that_is_passed_on_whole(make: type[Form]) -> None:
     value = {form.key_of_texts: ["a", "b"], "model": MODEL, "late_chunking": True}
     if isinstance(form, CohereV2Form):
         value |= {"input_type": "search_query", "embedding_types": ["float"]}
+    if make in (MistralForm, EmrForm):
+        value |= {"encoding_format": "float"}
+    if make is JinaForm:
+        value |= {"embedding_type": "float"}
     body = json.dumps(value, indent=3).encode()
     transport = Transport()
 

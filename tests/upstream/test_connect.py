@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from emr.upstream.addresses import Reach
+from emr.upstream.connect import Connector
 from emr.upstream.endpoint import Endpoint
 from emr.upstream.fault import Fault, Stage
 from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer
-from tests.upstream.asking import HEAD, LONG, SHORT, at
+from tests.upstream.asking import HEAD, LONG, SHORT, at, until
 
 
 def test_a_port_where_nobody_listens() -> None:
@@ -217,5 +220,102 @@ def test_an_address_that_hangs_is_overtaken_by_the_next() -> None:
                 await transport.close()
             for filler in fillers:
                 filler.close()
+
+    run(main())
+
+
+class _FakeLink:
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def _connector(
+    monkeypatch: pytest.MonkeyPatch, open_: Callable[[str], Awaitable[_FakeLink]]
+) -> Any:
+    """A connector whose connections come about as `open_` says, for a name with two addresses."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1", "127.0.0.2"]
+
+    async def opened(self: Connector, endpoint: Endpoint, address: str) -> Any:
+        return await open_(address)
+
+    monkeypatch.setattr(Connector, "_open", opened)
+    make: Any = None
+    return Connector(resolve, None, make)
+
+
+NAME = Endpoint("http", "provider.test", 80, "/", reach=Reach.ANY)
+
+
+def test_of_two_connections_at_once_one_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    links: list[_FakeLink] = []
+
+    async def main() -> None:
+        both = asyncio.Event()
+
+        async def open_(address: str) -> _FakeLink:
+            links.append(_FakeLink())
+            link = links[-1]
+            if len(links) == 2:
+                both.set()
+            await both.wait()
+            return link
+
+        chosen = await _connector(monkeypatch, open_).connect(NAME, LONG)
+        assert len(links) == 2
+        assert [link.aborted for link in links if link is not chosen] == [True]
+        assert not chosen.aborted
+
+    run(main())
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_who_loses_the_race_is_closed(monkeypatch: pytest.MonkeyPatch, obeys: bool) -> None:
+    slow = _FakeLink()
+    cancelled: list[bool] = []
+
+    async def main() -> None:
+        async def open_(address: str) -> _FakeLink:
+            if address == "127.0.0.2":
+                return _FakeLink()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(True)
+                if obeys:
+                    raise
+            return slow
+
+        chosen = await _connector(monkeypatch, open_).connect(NAME, LONG)
+        await until(lambda: bool(cancelled))
+        await until(lambda: slow.aborted or obeys)
+        assert chosen is not slow
+        assert not chosen.aborted
+
+    run(main())
+
+
+def test_a_race_that_nobody_wins_in_time_leaves_nobody_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cancelled: list[str] = []
+
+    async def main() -> None:
+        async def open_(address: str) -> _FakeLink:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(address)
+                raise
+            return _FakeLink()
+
+        with pytest.raises(Fault) as caught:
+            await _connector(monkeypatch, open_).connect(NAME, SHORT + 0.25)
+        assert caught.value.timed_out
+        await until(lambda: len(cancelled) == 2)
 
     run(main())

@@ -10,8 +10,9 @@ from emr.lane.refusal import Refused
 from emr.lane.settings import Home
 from emr.upstream.addresses import Place, Reach, place_of, unwanted
 from emr.upstream.endpoint import MAX_URL, Allow, check_endpoint, home_of
+from emr.upstream.hosted import COHERE, VOYAGE
 from emr.upstream.kinds import Kind
-from emr.upstream.table import COHERE, OPENAI_COMPATIBLE, VOYAGE
+from emr.upstream.self_hosted import OPENAI_COMPATIBLE
 
 NOTHING = Allow()
 HTTP = Allow(http=True)

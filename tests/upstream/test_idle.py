@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from emr.upstream.fault import Fault, Stage
+from emr.upstream.link import Answer, Link
 from emr.upstream.transport import Transport, TransportSettings
 from tests.support.aio import run
 from tests.support.peer import Guest, Peer
@@ -211,3 +212,51 @@ def test_many_at_once_get_their_own_answers() -> None:
             await transport.close()
 
     run(main())
+
+
+@pytest.mark.parametrize(("idle_for", "kept"), [(54.9, 1), (55.0, 0), (55.1, 0)])
+def test_when_an_idle_connection_is_old(idle_for: float, kept: int) -> None:
+    async def main() -> None:
+        transport = Transport(TransportSettings(idle_s=55.0))
+        async with Peer(lambda guest: guest.serve(b"ok")) as peer:
+            await ask(transport, peer)
+            (idle,) = transport._idle.values()
+            idle[0].idle_since = asyncio.get_running_loop().time() - idle_for
+            transport._sweep()
+            assert transport.idle == kept
+            await transport.close()
+
+    run(main())
+
+
+def test_the_second_try_has_what_is_left_of_the_time() -> None:
+    given: list[tuple[float, float]] = []
+
+    class Spy(Transport):
+        async def _ask(
+            self, link: Link, data: bytes, first_byte_s: float, whole_s: float
+        ) -> Answer:
+            given.append((first_byte_s, whole_s))
+            return await super()._ask(link, data, first_byte_s, whole_s)
+
+    async def script(guest: Guest) -> None:
+        await guest.request()
+        await guest.answer(b"ok")
+        if guest.number == 1:
+            await guest.request()
+            await asyncio.sleep(SHORT)  # the time that the first try costs
+            guest.close()
+        await guest.gone()
+
+    async def main() -> None:
+        transport = Spy()
+        async with Peer(script) as peer:
+            await ask(transport, peer)
+            await ask(transport, peer, first_byte_s=50.0, whole_s=100.0)
+            await transport.close()
+
+    run(main())
+    (_, first, second) = given
+    assert first == (50.0, 100.0)
+    for before, after in zip(first, second, strict=True):
+        assert before - 10.0 < after <= before - SHORT * 0.9

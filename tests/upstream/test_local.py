@@ -22,7 +22,7 @@ from emr.upstream.call import Call, Outcome
 from emr.upstream.local import model as model_module
 from emr.upstream.local.caller import LocalCaller
 from emr.upstream.local.model import LocalModel, NotInstalled, is_installed
-from emr.upstream.table import LOCAL, LOCAL_MODEL
+from emr.upstream.self_hosted import LOCAL, LOCAL_MODEL
 from tests.support.aio import run
 
 TEXTS = ["hello world", "Parse a date from a string.", "é 😀 \x00 <s> §", " ", "x" * 3000, "\n\n"]
@@ -116,6 +116,12 @@ def test_a_call() -> None:
     assert outcome.first_byte_s > 0.0
 
 
+@pytest.mark.parametrize("truncate", [None, *LOCAL.truncations])
+def test_no_text_is_too_long(truncate: str | None) -> None:
+    outcome = outcome_of(Call(Params(LOCAL_MODEL, truncate=truncate), as_json([LONG])))
+    assert outcome.verdict.ending is Ending.OK
+
+
 def test_dimensions_of_a_call() -> None:
     for dimensions in LOCAL.models[LOCAL_MODEL].dimensions:
         outcome = outcome_of(Call(Params(LOCAL_MODEL, dimensions=dimensions), [b'"a"']))
@@ -129,6 +135,7 @@ def test_dimensions_of_a_call() -> None:
         (Params(LOCAL_MODEL, dimensions=100), "64, 128 or 256"),
         (Params(LOCAL_MODEL, dimensions=0), "64, 128 or 256"),
         (Params(LOCAL_MODEL, dtype="int8"), "floats"),
+        (Params(LOCAL_MODEL, token_ids=True), "check_embedding_ctx_length=False"),
         (Params(LOCAL_MODEL, whole=b"{}"), "only takes requests for embeddings"),
     ],
 )

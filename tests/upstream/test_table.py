@@ -12,17 +12,22 @@ from emr.upstream.addresses import Reach
 from emr.upstream.dialects import DIALECTS, dialect_of
 from emr.upstream.dialects.cohere import CohereV1, CohereV2
 from emr.upstream.endpoint import Endpoint, check_endpoint
+from emr.upstream.hosted import COHERE, OPENAI, VOYAGE
 from emr.upstream.kinds import Kind, Model
 from emr.upstream.resolve import addresses_of, system_resolve
-from emr.upstream.table import COHERE, KINDS, LOCAL, OPENAI, VOYAGE, say_dimensions
+from emr.upstream.self_hosted import LOCAL
+from emr.upstream.table import KINDS, say_dimensions
 from emr.upstream.vector import DTYPES
 from tests.support.aio import run
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 
 
-def test_the_first_types_are_there() -> None:
-    assert set(KINDS) == {"voyage", "cohere", "openai", "openai-compatible", "local"}
+def test_every_type_of_the_contract_is_there() -> None:
+    assert set(KINDS) == {
+        "voyage", "cohere", "openai", "azure", "mistral", "jina", "gemini", "tei", "infinity",
+        "ollama", "vllm", "openai-compatible", "emr", "local",
+    }  # fmt: skip
     assert set(DIALECTS) == set(KINDS) - {"local"}
 
 
@@ -36,13 +41,14 @@ def test_a_row_holds_together(kind: Kind) -> None:
     assert kind.dtypes[0] == "float"
     assert set(kind.truncations) <= {"none", "start", "end"}
     assert "model" in kind.independent
-    assert kind.default_model in kind.models or kind.any_model
+    assert kind.default_model in kind.models or not kind.default_model
     if kind.endpoint:
         endpoint = check_endpoint("", kind)
         assert str(endpoint) == kind.endpoint
         assert endpoint.path == kind.path
-        assert endpoint.reach is Reach.PUBLIC
-        assert kind.key_variable.endswith("_API_KEY")
+        hosted = kind.home is Home.HOSTED
+        assert endpoint.reach is (Reach.PUBLIC if hosted else Reach.LOOPBACK)
+        assert kind.key_variable.endswith("_API_KEY") is hosted
     for name, model in kind.models.items():
         assert name
         assert len(set(model.dimensions)) == len(model.dimensions)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
-from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
+from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 from emr.upstream.reply import COHERE_FLOATS_SHAPE, Shape, cohere_shape, read_reply
 
 _INPUT_TYPES = {None: "search_document", "query": "search_query", "document": "search_document"}
@@ -22,12 +22,8 @@ _SHAPES = {
 }
 
 
-class CohereV2:
+class CohereV2(UsualDialect):
     """`/v2/embed`."""
-
-    def headers(self, credential: str) -> list[tuple[str, str]]:
-        """See Dialect."""
-        return bearer(credential)
 
     def write(self, call: Call) -> bytes:
         """See Dialect."""

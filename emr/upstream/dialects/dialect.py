@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import orjson
 
+from emr.lane.ticket import Params
 from emr.lane.verdict import Reply
 from emr.upstream.call import Call
+from emr.upstream.endpoint import Endpoint
+from emr.upstream.reply import OPENAI_SHAPE, read_reply
 
 
 class Unaskable(Exception):
@@ -26,6 +30,9 @@ class Dialect(Protocol):
     def headers(self, credential: str) -> list[tuple[str, str]]:
         """The header fields that carry the credential, none when it is empty."""
 
+    def target(self, endpoint: Endpoint, params: Params) -> str:
+        """The target of the request; some providers have the model in it."""
+
     def write(self, call: Call) -> bytes:
         """The body of the request. Raises Unaskable."""
 
@@ -33,9 +40,26 @@ class Dialect(Protocol):
         """The vectors of a good reply. Raises emr.upstream.reply.Unreadable."""
 
 
-def bearer(credential: str) -> list[tuple[str, str]]:
-    """`Authorization: Bearer`, as nearly every provider has it."""
-    return [("Authorization", f"Bearer {credential}")] if credential else []
+class UsualDialect:
+    """What most providers have in common: a key as Bearer, one target, OpenAI's shape of a reply.
+
+    `{model}` in the path of an endpoint stands for the model's name.
+    """
+
+    shape = OPENAI_SHAPE
+
+    def headers(self, credential: str) -> list[tuple[str, str]]:
+        """See Dialect."""
+        return [("Authorization", f"Bearer {credential}")] if credential else []
+
+    def target(self, endpoint: Endpoint, params: Params) -> str:
+        """See Dialect."""
+        target = endpoint.target(params.path)
+        return target.replace("{model}", quote(params.model, safe="")) if "{" in target else target
+
+    def read(self, call: Call, body: bytes) -> Reply:
+        """See Dialect."""
+        return read_reply(body, self.shape, call.params, len(call.texts))
 
 
 def join_body(key: bytes, texts: Sequence[bytes], fields: Mapping[str, Any]) -> bytes:

@@ -3,6 +3,9 @@
 Fields: `input`, `model`, `dimensions`, `encoding_format` (`float` or `base64`, float when absent),
 `user`; any other is refused by OpenAI (`additionalProperties: false` in its published schema). It
 takes lists of token ids and has no word for queries, documents, truncation or types of numbers.
+Whether a text that is too long may be shortened at its end is therefore not said: Voyage's client
+allows it with every request, and nearly every text is short enough. One that is not is refused by
+the server, whose error the caller gets.
 
 A server that only speaks like it may ignore `encoding_format` and answer numbers where base64 was
 asked for: a reply is read in either form. Sources: openai-openapi (CreateEmbeddingRequest),
@@ -11,29 +14,23 @@ openai-python.
 
 from __future__ import annotations
 
-from emr.lane.verdict import Reply
 from emr.upstream.call import Call
-from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
-from emr.upstream.reply import OPENAI_SHAPE, read_reply
+from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 
 
-class OpenAI:
+class OpenAI(UsualDialect):
     """OpenAI's own API."""
 
     name = "openai"
     token_ids = True
-
-    def headers(self, credential: str) -> list[tuple[str, str]]:
-        """See Dialect."""
-        return bearer(credential)
 
     def write(self, call: Call) -> bytes:
         """See Dialect. `input_type` is left out; the vectors are the same for both."""
         params = call.params
         if params.dtype != "float":
             raise Unaskable(f"{self.name} has no other numbers than floats")
-        if params.truncate not in (None, "none"):
-            raise Unaskable(f"{self.name} does not shorten texts that are too long")
+        if params.truncate == "start":
+            raise Unaskable(f"{self.name} does not shorten texts at their start")
         if not self.token_ids:
             refuse_token_ids(call, self.name)
         fields = {
@@ -43,10 +40,6 @@ class OpenAI:
             "user": call.user,
         }
         return join_body(b"input", call.texts, fields)
-
-    def read(self, call: Call, body: bytes) -> Reply:
-        """See Dialect."""
-        return read_reply(body, OPENAI_SHAPE, call.params, len(call.texts))
 
 
 class OpenAICompatible(OpenAI):

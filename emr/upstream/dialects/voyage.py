@@ -9,20 +9,14 @@ typescript-sdk (EmbedRequest.ts).
 
 from __future__ import annotations
 
-from emr.lane.verdict import Reply
 from emr.upstream.call import Call
-from emr.upstream.dialects.dialect import Unaskable, bearer, join_body, refuse_token_ids
-from emr.upstream.reply import OPENAI_SHAPE, read_reply
+from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 
 _TRUNCATION = {None: None, "none": False, "end": True}
 
 
-class Voyage:
+class Voyage(UsualDialect):
     """Voyage AI, also under MongoDB's address."""
-
-    def headers(self, credential: str) -> list[tuple[str, str]]:
-        """See Dialect."""
-        return bearer(credential)
 
     def write(self, call: Call) -> bytes:
         """See Dialect."""
@@ -39,7 +33,3 @@ class Voyage:
             "encoding_format": None if call.float_text else "base64",
         }
         return join_body(b"input", call.texts, fields)
-
-    def read(self, call: Call, body: bytes) -> Reply:
-        """See Dialect."""
-        return read_reply(body, OPENAI_SHAPE, call.params, len(call.texts))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from emr.lane.verdict import OK, Ending, Reply, Verdict
 from emr.upstream.call import Call, Outcome
 from emr.upstream.local.model import DIMENSIONS, LocalModel, NotInstalled, Unembeddable
-from emr.upstream.table import LOCAL_MODEL
+from emr.upstream.self_hosted import LOCAL_MODEL
 
 
 class LocalCaller:
@@ -67,6 +67,11 @@ class LocalCaller:
         dimensions = DIMENSIONS[0] if params.dimensions is None else params.dimensions
         if params.whole is not None:
             return _refused("the built-in model only takes requests for embeddings of texts")
+        if params.token_ids:
+            return _refused(
+                "the built-in model does not take token ids: send texts (in LangChain: "
+                "check_embedding_ctx_length=False)"
+            )
         if dimensions not in DIMENSIONS:
             return _refused("the built-in model has vectors of 64, 128 or 256 numbers")
         if params.dtype != "float":

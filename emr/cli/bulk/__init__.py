@@ -1,0 +1,1 @@
+"""What `emr embed` is made of: lines in, batches in flight, results in order."""
