@@ -29,6 +29,8 @@ BURST_CALLS = 2.0  # the call that is due, and one that was missed
 TINY = 10.0  # calls a minute: on such a tier the minute before the start counts
 OBSERVED_S = 60.0  # what a header said of what is left is forgotten
 SHORT_RETRY_S = 10.0  # a Retry-After of a limit by the second
+EVEN_S = 60.0  # after an interactive request others are likely
+NEARLY = 0.9  # of an even call: less is left to be filled up (calls stay full; 0.5 doubles them)
 HALF = 0.5  # below this share of a limit its refusal is somebody else's doing
 CALLS, TOKENS, ITEMS = Dimension.CALLS, Dimension.TOKENS, Dimension.ITEMS
 
@@ -47,13 +49,16 @@ class Entry:
 class Meter:
     """One limit: its value, the sum of the log, its virtual clock, and what a header said."""
 
-    __slots__ = ("burst_one", "charged", "configured", "due", "learner", "left", "sum")
+    __slots__ = (
+        "burst_one", "charged", "configured", "due", "held_by_log", "learner", "left", "sum",
+    )  # fmt: skip
 
     def __init__(self, learner: Learner, *, configured: bool) -> None:
         self.learner = learner
         self.configured = configured
         self.sum = 0.0  # of the log
         self.due = 0.0  # GCRA: when everything charged so far is paid for
+        self.held_by_log = False  # the log, not the virtual clock, holds the next call back
         self.burst_one = False
         self.charged = 0.0  # in all, ever
         self.left: tuple[float, float, float] | None = None  # what a header said: (at, left, mark)
@@ -64,6 +69,7 @@ class Pace:
 
     def __init__(self, spec: AccountSpec) -> None:
         self.rtt_s = 0.0
+        self.even_until = -math.inf  # interactive texts came: calls are spread evenly until then
         self.meters: dict[Dimension, Meter] = {}
         for dimension in Dimension:
             limit = spec.limits.get(dimension)
@@ -104,7 +110,7 @@ class Pace:
 
     def wait(self, now: float, tokens: float, items: float) -> float:
         """Seconds until a call with so many tokens and items may go; infinite: after a reply."""
-        self._refresh(now)
+        self.refresh(now)
         wait = 0.0
         for dimension, cost in ((CALLS, 1.0), (TOKENS, tokens), (ITEMS, items)):
             meter = self.meters[dimension]
@@ -123,7 +129,8 @@ class Pace:
             paid = max(meter.due, now) + (cost - burst) * per_unit - now
         else:
             paid = meter.due - now
-        if paid > 1e-9:
+        if max(wait, paid) > 1e-9:  # else it goes, and why it waited until now is to be kept
+            meter.held_by_log = wait > paid
             wait = max(wait, paid)
         if meter.left is not None:
             at, left, mark = meter.left
@@ -151,9 +158,18 @@ class Pace:
     # how large
 
     def evenly(self, dimension: Dimension, cap: float) -> float:
-        """The most of a call so that whole calls use the limit up: limit / ceil(limit / cap)."""
+        """The most of a call so that whole calls use the limit up: limit / ceil(limit / cap).
+
+        What the log leaves, when that is nearly a call or a little more: of two calls of 75,000
+        tokens that took 70,000 the third has 80,000 (estimates are a little high), and after one
+        that took 76,000 the other has 74,000, or it would wait for a minute.
+        """
         limit = self.meters[dimension].learner.w
-        return cap if limit == math.inf else limit / math.ceil(limit / cap)
+        if limit == math.inf:
+            return cap
+        even = limit / math.ceil(limit / cap)
+        room = self.log_room(dimension)
+        return room if NEARLY * even <= room <= cap else even
 
     def room_now(self, dimension: Dimension, now: float) -> float:
         """What of a limit may go this instant, infinite when nothing is owed and the log is free.
@@ -178,9 +194,13 @@ class Pace:
 
     # what happens
 
+    def interactive_came(self, now: float) -> None:
+        """An interactive request came: bulk keeps its calls small and even for a while."""
+        self.even_until = now + EVEN_S
+
     def charge(self, now: float, batch: Batch) -> None:
         """The batch goes."""
-        self._refresh(now)
+        self.refresh(now)
         entry = Entry({CALLS: 1.0, TOKENS: float(batch.tokens), ITEMS: float(batch.texts)})
         self._flying[batch] = entry
         for dimension, meter in self.meters.items():
@@ -190,11 +210,12 @@ class Pace:
             entry.mark[dimension] = meter.charged
             if meter.learner.known:
                 self._owe(meter, cost, now)
+                meter.held_by_log = False
         self._newest = batch.number
 
     def landed(self, now: float, batch: Batch, tokens: int | None, *, refused: bool) -> None:
         """The batch's reply came; the provider counted `tokens`, or refused it altogether."""
-        self._refresh(now)
+        self.refresh(now)
         entry = self._flying.pop(batch)
         entry.landed_at = now
         if refused:
@@ -213,10 +234,20 @@ class Pace:
             self._owe(meter, more, now)
 
     def _owe(self, meter: Meter, cost: float, now: float) -> None:
-        per_unit = (WINDOW_S + self.rtt_s) / meter.learner.w
-        meter.due = max(meter.due, now) + cost * per_unit
+        """Charge the virtual clock, which starts now when nothing is owed.
 
-    def _refresh(self, now: float) -> None:
+        The time in which the log held a call back is made up for, up to the call's own: else each
+        irregularity, which the log repeats every minute, would be lost again every minute (0.957
+        of a limit of 150,000 tokens instead of 0.98). Not beside interactive texts, which would
+        find the log full (p99 1.97 of their own instead of 1.4, at 1M tokens a minute).
+        """
+        takes_s = cost * (WINDOW_S + self.rtt_s) / meter.learner.w
+        made_up = meter.held_by_log and now > self.even_until
+        since = now - max(0.0, takes_s) if made_up else now
+        meter.due = max(meter.due, since) + takes_s
+
+    def refresh(self, now: float) -> None:
+        """Let what is a minute old leave the log; before anything that it has room for is asked."""
         if self._started is None:
             self._start(now)
         landed = self._landed
@@ -270,7 +301,7 @@ class Pace:
         """A rate limit was met: cut what it was about, once an epoch; before `landed`."""
         if batch.number <= self._cut_number:
             return
-        self._refresh(now)
+        self.refresh(now)
         self._cut_number = self._newest
         told = verdict.limits
         if told is not None and self._believe(told):

@@ -192,11 +192,13 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     """The call brought vectors: everyone gets their own."""
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
-    account.caps.succeeded(batch, reply.tokens, now)
+    estimates_changed = account.caps.succeeded(batch, reply.tokens, now)
     complete = give(batch, reply, seconds, account.flights)
     for request in complete:
         request.answered_by = account.spec.provider
     out.ended.extend(complete)
+    if estimates_changed:
+        account.weigh_again()
 
 
 def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:

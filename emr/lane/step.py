@@ -48,6 +48,7 @@ def step(account: Account, now: float, out: Effects) -> None:
         account.patience_ends = patience.run_out(account, now, out)
     account.wake = min(account.patience_ends, resting.next_at(now, account.credits))
     gate, slots = account.gate, account.slots
+    account.pace.refresh(now)
     while account.lanes or account.isolation.trials:
         account.refresh(now)
         if now < gate.until:

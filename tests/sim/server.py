@@ -204,7 +204,9 @@ class Server(Model):
         if verdict.ending is Ending.OK:
             self.billed += seen.tokens
             # a text stands for its vector: whoever gets another one's is found out
-            reply = Reply(send.batch.payload(), 1, seen.tokens, send.batch.lane_params.model)
+            params = send.batch.lane_params
+            length = params.dimensions or 1
+            reply = Reply(send.batch.payload(), length, seen.tokens, params.model)
         world.end(send, Outcome(verdict, reply, None, told))
 
     # what the server decides
