@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from emr.lane.learner import Learner
 from emr.lane.settings import AccountSpec
@@ -29,6 +30,7 @@ BURST_CALLS = 2.0  # the call that is due, and one that was missed
 TINY = 10.0  # calls a minute: on such a tier the minute before the start counts
 OBSERVED_S = 60.0  # what a header said of what is left is forgotten
 SHORT_RETRY_S = 10.0  # a Retry-After of a limit by the second
+BUNCHED = 0.5  # of the time between calls at the limit
 EVEN_S = 60.0  # after an interactive request others are likely
 NEARLY = 0.9  # of an even call: less is left to be filled up (calls stay full; 0.5 doubles them)
 HALF = 0.5  # below this share of a limit its refusal is somebody else's doing
@@ -38,12 +40,14 @@ CALLS, TOKENS, ITEMS = Dimension.CALLS, Dimension.TOKENS, Dimension.ITEMS
 class Entry:
     """What one call counts against the limits."""
 
-    __slots__ = ("cost", "landed_at", "mark")
+    __slots__ = ("bunched", "cost", "landed_at", "mark", "refused")
 
     def __init__(self, cost: dict[Dimension, float]) -> None:
         self.cost = cost
         self.mark: dict[Dimension, float] = {}  # all charged up to it, itself included
         self.landed_at = math.inf
+        self.refused = False
+        self.bunched = False  # another went with it, or much sooner than at the limit's own pace
 
 
 class Meter:
@@ -84,8 +88,12 @@ class Pace:
         self._flying: dict[Batch, Entry] = {}
         self._landed: deque[Entry] = deque()
         self._started: float | None = None
+        self._last: Entry | None = None  # of the call sent last, and when
+        self._sent_at = 0.0
         self._newest = 0  # the number of the call sent last
         self._cut_number = 0  # calls up to this one cannot cut again
+        self._cut: list[tuple[Learner, Dimension]] = []  # what the last refusal cut
+        self._refused_calls = 0  # in the log
 
     # what is known
 
@@ -117,7 +125,7 @@ class Pace:
             if meter.learner.known:
                 needed = self._wait_of(dimension, meter, cost, now)
                 if needed > 0.0:
-                    meter.learner.reached(now)
+                    meter.learner.reached(now + min(needed, WINDOW_S))
                 wait = max(wait, needed)
         return wait
 
@@ -203,6 +211,9 @@ class Pace:
         self.refresh(now)
         entry = Entry({CALLS: 1.0, TOKENS: float(batch.tokens), ITEMS: float(batch.texts)})
         self._flying[batch] = entry
+        if self._last is not None and now - self._sent_at < BUNCHED * self.interval_s:
+            entry.bunched = self._last.bunched = True
+        self._last, self._sent_at = entry, now
         for dimension, meter in self.meters.items():
             cost = entry.cost[dimension]
             meter.sum += cost
@@ -219,6 +230,8 @@ class Pace:
         entry = self._flying.pop(batch)
         entry.landed_at = now
         if refused:
+            entry.refused = True
+            self._refused_calls += 1
             self._correct(entry, TOKENS, 0.0, now)
             self._correct(entry, ITEMS, 0.0, now)
         elif tokens is not None:
@@ -253,6 +266,7 @@ class Pace:
         landed = self._landed
         while landed and landed[0].landed_at <= now - WINDOW_S:
             entry = landed.popleft()
+            self._refused_calls -= entry.refused
             for dimension, meter in self.meters.items():
                 meter.sum -= entry.cost[dimension]
         for meter in self.meters.values():
@@ -299,29 +313,32 @@ class Pace:
 
     def refused(self, now: float, batch: Batch, verdict: Verdict) -> None:
         """A rate limit was met: cut what it was about, once an epoch; before `landed`."""
+        entry = self._flying[batch]
         if batch.number <= self._cut_number:
+            for learner, dimension in self._cut:
+                learner.refused_too(entry.cost[dimension])
             return
         self.refresh(now)
         self._cut_number = self._newest
+        self._cut = []
         told = verdict.limits
         if told is not None and self._believe(told):
             return
         calls = self.meters[CALLS]
-        if calls.learner.known and calls.sum < HALF * calls.learner.cap:
-            calls.burst_one = True
+        if entry.bunched and calls.learner.known and not calls.burst_one:
+            calls.burst_one = True  # too many at once: the next ones go one by one
+            return
         if verdict.dimension is not None:
-            self._cut(verdict.dimension, verdict, now)
+            self._cut_to_log([verdict.dimension], entry, verdict, now)
             return
         known = {d: m for d, m in self.meters.items() if m.learner.known}
         if not known:
-            self._cut(CALLS, verdict, now)
+            self._cut_to_log([CALLS], entry, verdict, now)
             return
         most = max(known, key=lambda d: known[d].sum / known[d].learner.cap)
-        if known[most].sum >= HALF * known[most].learner.cap:
-            self._cut(most, verdict, now)
-            return
-        for meter in known.values():  # someone else shares the credential
-            meter.learner.cut(meter.learner.w)
+        # all under half: someone else shares the credential
+        half = known[most].sum >= HALF * known[most].learner.cap
+        self._cut_to_log([most] if half else list(known), entry, verdict, now)
 
     def _believe(self, told: Limits) -> bool:
         believed = False
@@ -333,12 +350,27 @@ class Pace:
                 believed = True
         return believed
 
-    def _cut(self, dimension: Dimension, verdict: Verdict, now: float) -> None:
-        """Cut to what the log holds; a log younger than a minute is scaled up to one."""
-        meter = self.meters[dimension]
-        seen = meter.sum
+    def _cut_to_log(
+        self, dimensions: Sequence[Dimension], entry: Entry, verdict: Verdict, now: float
+    ) -> None:
+        """Cut to what was let through of what the log holds; of a young log, in a minute.
+
+        When nothing was let through the gate's own wait is all that helps.
+        """
         age = now - (self._started or 0.0)
         asked = verdict.retry_after
+        a_minute = 1.0
         if age < WINDOW_S and (asked is None or asked <= SHORT_RETRY_S):
-            seen *= WINDOW_S / max(1.0, age)
-        meter.learner.cut(seen)
+            a_minute = WINDOW_S / max(1.0, age)
+        calls = (self.meters[CALLS].sum - self._refused_calls - 1.0) * a_minute
+        if calls < 1.0:
+            return
+        for dimension in dimensions:
+            meter = self.meters[dimension]
+            seen = (meter.sum - entry.cost[dimension]) * a_minute
+            if dimension is CALLS:
+                # refused near a ceiling: calls that arrived bunched, more likely than another limit
+                near = calls >= NEARLY * meter.learner.ceiling
+                seen = meter.learner.w if near else calls
+            meter.learner.cut(seen, calls)
+            self._cut.append((meter.learner, dimension))
