@@ -19,6 +19,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from emr.lane.fill import Filling
 from emr.lane.learner import Learner
 from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Batch
@@ -26,6 +27,7 @@ from emr.lane.verdict import Dimension, Limits, Verdict
 
 WINDOW_S = 60.0
 BURST_S = 0.5  # of a limit may go at once
+BURST_OF_FEW_S = 6.0
 BURST_CALLS = 2.0  # the call that is due, and one that was missed
 TINY = 10.0  # calls a minute: on such a tier the minute before the start counts
 OBSERVED_S = 60.0  # what a header said of what is left is forgotten
@@ -94,6 +96,8 @@ class Pace:
         self._cut_number = 0  # calls up to this one cannot cut again
         self._cut: list[tuple[Learner, Dimension]] = []  # what the last refusal cut
         self._refused_calls = 0  # in the log
+        self._holds: deque[tuple[float, float]] = deque()  # of the gate: since, until
+        self._let_through = True  # a call was, since the last cut
 
     # what is known
 
@@ -116,23 +120,24 @@ class Pace:
 
     # when
 
-    def wait(self, now: float, tokens: float, items: float) -> float:
+    def wait(self, now: float, tokens: float, items: float, burst_s: float = BURST_S) -> float:
         """Seconds until a call with so many tokens and items may go; infinite: after a reply."""
         self.refresh(now)
         wait = 0.0
         for dimension, cost in ((CALLS, 1.0), (TOKENS, tokens), (ITEMS, items)):
             meter = self.meters[dimension]
             if meter.learner.known:
-                needed = self._wait_of(dimension, meter, cost, now)
+                needed = self._wait_of(dimension, cost, burst_s, now)
                 if needed > 0.0:
                     meter.learner.reached(now + min(needed, WINDOW_S))
                 wait = max(wait, needed)
         return wait
 
-    def _wait_of(self, dimension: Dimension, meter: Meter, cost: float, now: float) -> float:
+    def _wait_of(self, dimension: Dimension, cost: float, burst_s: float, now: float) -> float:
+        meter = self.meters[dimension]
         wait = self._log_wait(dimension, meter, cost, now)
         per_unit = (WINDOW_S + self.rtt_s) / meter.learner.w
-        burst = self._burst(dimension, meter)
+        burst = self._burst(dimension, burst_s)
         if cost <= burst:
             paid = max(meter.due, now) + (cost - burst) * per_unit - now
         else:
@@ -157,11 +162,12 @@ class Pace:
                 return max(0.0, entry.landed_at + WINDOW_S - now)
         return math.inf
 
-    def _burst(self, dimension: Dimension, meter: Meter) -> float:
-        half_second = meter.learner.w * BURST_S / WINDOW_S
+    def _burst(self, dimension: Dimension, burst_s: float) -> float:
+        w = self.meters[dimension].learner.w
         if dimension is CALLS:
-            return 1.0 if meter.burst_one else max(BURST_CALLS, half_second)
-        return max(half_second, self.share(dimension))
+            one = self.meters[CALLS].burst_one
+            return 1.0 if one else max(BURST_CALLS, w * BURST_S / WINDOW_S)
+        return max(w * burst_s / WINDOW_S, self.share(dimension))
 
     # how large
 
@@ -179,7 +185,7 @@ class Pace:
         room = self.log_room(dimension)
         return room if NEARLY * even <= room <= cap else even
 
-    def room_now(self, dimension: Dimension, now: float) -> float:
+    def room_now(self, dimension: Dimension, burst_s: float, now: float) -> float:
         """What of a limit may go this instant, infinite when nothing is owed and the log is free.
 
         At most the log's room; of the virtual clock, what the burst leaves.
@@ -192,7 +198,7 @@ class Pace:
         per_unit = (WINDOW_S + self.rtt_s) / meter.learner.w
         return min(
             self.log_room(dimension),
-            self._burst(dimension, meter) - (meter.due - now) / per_unit,
+            self._burst(dimension, burst_s) - (meter.due - now) / per_unit,
         )
 
     def log_room(self, dimension: Dimension) -> float:
@@ -200,11 +206,24 @@ class Pace:
         meter = self.meters[dimension]
         return meter.learner.cap - meter.sum if meter.learner.known else math.inf
 
+    def burst_s(self, filling: Filling) -> float:
+        """The seconds of a limit in tokens or items that may go at once."""
+        one = self.meters[CALLS].burst_one
+        return BURST_S if filling.bulk or one else BURST_OF_FEW_S
+
     # what happens
 
     def interactive_came(self, now: float) -> None:
         """An interactive request came: bulk keeps its calls small and even for a while."""
         self.even_until = now + EVEN_S
+
+    def held(self, since: float, until: float) -> None:
+        """The gate lets nothing go until then: the log of such a minute is no minute's."""
+        while self._holds and self._holds[0][1] < since - WINDOW_S:
+            self._holds.popleft()
+        if self._holds and self._holds[-1][1] > since:
+            since = self._holds.pop()[0]
+        self._holds.append((since, until))
 
     def charge(self, now: float, batch: Batch) -> None:
         """The batch goes."""
@@ -234,8 +253,10 @@ class Pace:
             self._refused_calls += 1
             self._correct(entry, TOKENS, 0.0, now)
             self._correct(entry, ITEMS, 0.0, now)
-        elif tokens is not None:
-            self._correct(entry, TOKENS, float(tokens), now)
+        else:
+            self._let_through = True
+            if tokens is not None:
+                self._correct(entry, TOKENS, float(tokens), now)
         self._landed.append(entry)
 
     def _correct(self, entry: Entry, dimension: Dimension, cost: float, now: float) -> None:
@@ -263,16 +284,16 @@ class Pace:
         """Let what is a minute old leave the log; before anything that it has room for is asked."""
         if self._started is None:
             self._start(now)
+        for meter in self.meters.values():
+            meter.learner.tick(now, meter.sum)
+            if meter.left is not None and now - meter.left[0] > OBSERVED_S:
+                meter.left = None
         landed = self._landed
         while landed and landed[0].landed_at <= now - WINDOW_S:
             entry = landed.popleft()
             self._refused_calls -= entry.refused
             for dimension, meter in self.meters.items():
                 meter.sum -= entry.cost[dimension]
-        for meter in self.meters.values():
-            meter.learner.tick(now)
-            if meter.left is not None and now - meter.left[0] > OBSERVED_S:
-                meter.left = None
 
     def _start(self, now: float) -> None:
         """On a tiny tier the minute before the start counts as half used."""
@@ -321,17 +342,20 @@ class Pace:
         self.refresh(now)
         self._cut_number = self._newest
         self._cut = []
+        if not self._let_through:
+            return  # nothing since the last cut: the provider's window is full still, and no lower
+        self._let_through = False
         told = verdict.limits
         if told is not None and self._believe(told):
             return
         calls = self.meters[CALLS]
-        if entry.bunched and calls.learner.known and not calls.burst_one:
+        known = {d: m for d, m in self.meters.items() if m.learner.known}
+        if entry.bunched and known and not calls.burst_one:
             calls.burst_one = True  # too many at once: the next ones go one by one
             return
         if verdict.dimension is not None:
             self._cut_to_log([verdict.dimension], entry, verdict, now)
             return
-        known = {d: m for d, m in self.meters.items() if m.learner.known}
         if not known:
             self._cut_to_log([CALLS], entry, verdict, now)
             return
@@ -353,14 +377,16 @@ class Pace:
     def _cut_to_log(
         self, dimensions: Sequence[Dimension], entry: Entry, verdict: Verdict, now: float
     ) -> None:
-        """Cut to what was let through of what the log holds; of a young log, in a minute.
+        """Cut to what was let through of what the log holds; of one with less than a minute, scaled.
 
         When nothing was let through the gate's own wait is all that helps.
         """
-        age = now - (self._started or 0.0)
+        begun = max(self._started or 0.0, now - WINDOW_S)
+        held = [max(0.0, min(now, until) - max(begun, since)) for since, until in self._holds]
+        age = now - begun - sum(held)
         asked = verdict.retry_after
         a_minute = 1.0
-        if age < WINDOW_S and (asked is None or asked <= SHORT_RETRY_S):
+        if asked is None or asked <= SHORT_RETRY_S:
             a_minute = WINDOW_S / max(1.0, age)
         calls = (self.meters[CALLS].sum - self._refused_calls - 1.0) * a_minute
         if calls < 1.0:

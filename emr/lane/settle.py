@@ -146,6 +146,8 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     twin = family.has_healthy_twin(account)
     known = Known(account.latency.rtt_s, account.pace.interval_s, twin)
     gate.settle(verdict, batch.epoch, now, known)
+    if gate.reason is Reason.RATE:
+        account.pace.held(now, gate.until)
     changed = gate.epoch != before
     if changed:
         if binned_before in TRIED_AGAIN and gate.ramping:

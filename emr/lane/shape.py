@@ -36,8 +36,9 @@ def shaped(account: Account, lane: Lane, filling: Filling, room: Room, now: floa
     head = lane.waiting[0]
     interactive = now <= pace.even_until
     if not head.request.bulk:
-        now_tokens = pace.room_now(Dimension.TOKENS, now)
-        now_texts = pace.room_now(Dimension.ITEMS, now)
+        burst_s = pace.burst_s(filling)
+        now_tokens = pace.room_now(Dimension.TOKENS, burst_s, now)
+        now_texts = pace.room_now(Dimension.ITEMS, burst_s, now)
         if filling.tokens > now_tokens:
             tokens = min(tokens, max(now_tokens, head.tokens))
         if filling.texts > now_texts:
