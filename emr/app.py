@@ -23,16 +23,16 @@ from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
-from emr.control.config_text import changes, effective, nested_sources
+from emr.control.config_text import changes, effective, in_effect, nested_sources
 from emr.control.desk import FrontDesk
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
-from emr.control.logs import set_level
+from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
-from emr.control.rows import Row
+from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
@@ -44,6 +44,7 @@ from emr.front.offload import Threads
 from emr.front.register import Unfinished
 from emr.front.routes import FrontService
 from emr.front.tls import server_context
+from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
 from emr.pump import Pump
@@ -51,7 +52,7 @@ from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import home_of
 from emr.upstream.local.caller import LocalCaller
-from emr.upstream.local.model import is_installed
+from emr.upstream.local.model import NotInstalled, is_installed
 from emr.upstream.table import KINDS
 from emr.upstream.transport import Transport, TransportSettings
 
@@ -82,6 +83,7 @@ class App:
         """Raises StorageError, SecretError."""
         settings = start.loaded.settings
         self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(loop_trouble)
         self.loaded = start.loaded
         self.secret = start.secret
         self._start = start
@@ -116,12 +118,13 @@ class App:
             *caller_routes(self.desk, self.pump.clock, offload),
             *Views(self.overview.take).routes(),
             *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(self.providers, self.accounts, makers, self.catalogue).routes(),
+            *Trials(self.providers, makers, self.catalogue, self._cleared).routes(),
         ]
         self.overview.name_routes(routes)
         service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
         self.listener = Listener(service, server_limits(settings))
         self.drain_asked = asyncio.Event()
+        self._warming: asyncio.Task[None] | None = None
 
     # life
 
@@ -142,8 +145,9 @@ class App:
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():
             log.warning(warning)
-        if any(row.provider_type == "local" for row in self.providers.enabled()):
-            self._warming = self.loop.create_task(self._local.warm())
+        self._tell_of_keys()
+        if any(row.provider_type == LOCAL for row in self.providers.enabled()):
+            self._warming = self.loop.create_task(self._warm())
 
     def ask_to_drain(self) -> None:
         """Whoever runs the app is to drain it and leave."""
@@ -156,6 +160,8 @@ class App:
     async def close(self) -> None:
         """End everything that is left."""
         self.listener.close()
+        if self._warming is not None:
+            self._warming.cancel()
         await self.pump.stop()
         await self._transport.close()
         self._local.close()
@@ -167,30 +173,54 @@ class App:
 
     def config(self) -> dict[str, Any]:
         """The effective configuration, and where each value came from."""
-        return effective(self.loaded) | {"sources": nested_sources(self.loaded)}
+        sources = nested_sources(self.loaded)
+        if self.secret is not None:
+            sources["admin"] = {"secret": self.secret.source}
+        return effective(self.loaded) | {"sources": sources}
 
     def reload(self) -> dict[str, Any]:
-        """Read configuration, secret and keys again. Raises ConfigError: nothing changed then."""
-        loaded, secret = self._start.reread()
-        before, after = self.loaded.settings, loaded.settings
-        found = [change.view() for change in changes(before, after)]
-        self.loaded = loaded
-        self.catalogue.settings = self.desk.settings = after
+        """Read configuration, secret and keys again.
+
+        Raises ConfigError, SecretError: nothing changed then. What may raise comes first.
+        """
+        read, secret = self._start.reread()
+        found = [change.view() for change in changes(self.loaded.settings, read.settings)]
+        self.loaded = in_effect(self.loaded, read)
+        settings = self.loaded.settings
         if secret is not None:
             self.secret = secret
             self.keys.ring.set_admin_secret(secret.value)
-        set_level(after.log.level)
-        self.providers.reload(after)
+        set_level(settings.log.level)
+        self.catalogue.settings = settings
+        self.providers.reload(settings)
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()
         for row in self.providers.rows():
-            self.accounts.reset(row.name)
+            self.accounts.reset(row)
         log.info("Configuration reloaded", extra={"figures": {"changes": len(found)}})
+        for warning in read.warnings:
+            log.warning(warning)
+        self._tell_of_keys()
         return {
             "changed": [each for each in found if not each["restart"]],
             "needs_restart": [each for each in found if each["restart"]],
-            "warnings": list(loaded.warnings),
+            "warnings": list(read.warnings),
         }
+
+    def _tell_of_keys(self) -> None:
+        """Log which providers will fail for want of a key."""
+        for row in self.providers.enabled():
+            for why in self.accounts.unusable(row):
+                log.warning(
+                    "A provider has no key", extra={"figures": {"provider": row.name, "why": why}}
+                )
+
+    async def _warm(self) -> None:
+        """Load the built-in model, so that its first request does not wait for it."""
+        try:
+            await self._local.warm()
+        except NotInstalled as error:
+            log.warning("The built-in model cannot be used: %s", error)
 
     # what turns a row into calls
 
@@ -206,7 +236,10 @@ class App:
         kind = KINDS[row.provider_type]
         if kind.home is Home.LOCAL:
             return self._local
-        return HttpCaller(kind, endpoint_of(row), credential, self._transport)
+        try:
+            return HttpCaller(kind, endpoint_of(row), credential, self._transport)
+        except ValueError as error:
+            raise Refused(Refusal("provider_error", str(error), final=True)) from None
 
     @staticmethod
     def _home_of(row: Row) -> Home:
@@ -214,10 +247,16 @@ class App:
         return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
 
     def _providers_changed(self, names: frozenset[str]) -> None:
-        self.accounts.changed(names)
+        for name in self.accounts.changed({name: self.providers.get(name) for name in names}):
+            self.overview.changed(name)
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)
+
+    def _cleared(self, row: Row) -> None:
+        """A provider answered an operator's test."""
+        self.accounts.reset(row)
+        self.overview.cleared(row.name)
 
     @staticmethod
     def _broken(error: BaseException) -> None:

@@ -75,7 +75,7 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     snapshot = Snapshot(
         version="0", uptime_s=0.0, draining=False, storage_ok=True, active_keys=0, connections=0,
         requests_served=0, texts_served=0, provider_calls=0, cache_hits=0, providers=(),
-        answers={}, refusals={}, histories={},
+        others=(), answers={}, refusals={}, histories={},
     )  # fmt: skip
     made = {
         f"{family.name}_total" if family.type == "counter" else family.name

@@ -10,7 +10,9 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,6 +195,43 @@ def test_exceptions_of_every_kind_are_caught_in_the_shells_only() -> None:
         and where(path) not in shells
     ]
     assert found == []
+
+
+def possessive_groups(parsed: Any) -> bool:
+    """Whether a parsed pattern repeats a group possessively, or has an atomic one."""
+    for operation, argument in parsed:
+        name = str(operation)
+        if name == "ATOMIC_GROUP":
+            return True
+        parts = argument if isinstance(argument, list | tuple) else (argument,)
+        inner = [each for part in parts for each in (part if isinstance(part, list) else (part,))]
+        patterns = [each for each in inner if hasattr(each, "data")]
+        simple = all(str(part[0]) in ("LITERAL", "IN", "ANY") for each in patterns for part in each)
+        if name == "POSSESSIVE_REPEAT" and not simple:
+            return True
+        if any(possessive_groups(each) for each in patterns):
+            return True
+    return False
+
+
+def test_no_group_is_possessive() -> None:
+    """CPython 106052: 3.11.2, which Debian 12 has, matches possessive groups wrongly."""
+    parse = import_module("re._parser").parse
+    assert possessive_groups(parse("(?:a|bc)*+"))
+    assert possessive_groups(parse("x(?>ab)"))
+    assert not possessive_groups(parse("[ab]++(?:a|bc)*"))
+    found, seen = [], 0
+    for path in PACKAGE:
+        if path.stem == "__main__":
+            continue
+        module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for name, value in vars(module).items():
+            if isinstance(value, re.Pattern):
+                seen += 1
+                if possessive_groups(parse(value.pattern, value.flags)):
+                    found.append(f"{where(path)} {name}")
+    assert found == []
+    assert seen > 20
 
 
 def test_no_junk_drawers() -> None:

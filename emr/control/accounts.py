@@ -2,14 +2,23 @@
 
 An account is one key of a provider at one limit scope: a model, or the whole organisation where the
 type's row says so. It is made of the provider's row, what is known of its type, and the key's value
-at that time. A row that changes closes its accounts: what they hold is still sent as it was taken,
-and the next request opens new ones. A key whose value changed (a reload) does the same.
+at that time.
+
+Rules of this file
+- A row that changes closes those accounts that would be others if they were opened for it now: what
+  they hold is still sent as it was taken, and the next request opens new ones. A change that does
+  not touch them (a price, a further model) leaves them what they have learned.
+- The table of rows is replaced by the store's thread, and whoever is told of it hears of it a turn
+  of the loop later. So an account is held against the row it is asked for, each time.
+- A key that was not found is not looked for again, until the sources of keys are read anew: looking
+  reads files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 from emr.control.rows import Row
 from emr.lane.account import Account
@@ -21,6 +30,7 @@ from emr.upstream.call import Caller
 from emr.upstream.kinds import Kind, Model
 
 ANY_SIZE = 1 << 40  # no cap known
+KEYLESS = ("",)  # the one account of a provider that needs no key
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +38,8 @@ class Makers:
     """What turns a row into calls.
 
     `kinds` is the table of types. `key` finds the value of a key variable, None when it is not
-    set. `caller` makes what calls the row's endpoint with a credential (empty: none needed);
-    `home` tells where it runs.
+    set. `caller` makes what calls the row's endpoint with a credential (empty: none needed), and
+    raises Refused for one that cannot be sent; `home` tells where it runs.
     """
 
     kinds: Mapping[str, Kind]
@@ -40,56 +50,70 @@ class Makers:
 
 @dataclass(slots=True)
 class Opened:
-    """An open account, with the row and the key that it was opened for."""
+    """An open account, with the row, the model and the key that it was opened for."""
 
     row: Row
-    variable: str
+    model: str
     credential: str
     account: Account
 
 
+Place = tuple[str, str, str]  # provider name, scope, key variable
+
+
 class Accounts:
-    """The open accounts, by provider name, scope and key variable."""
+    """The open accounts. `version` grows whenever `members` may give others."""
 
     def __init__(self, pump: Pump, makers: Makers) -> None:
         self._pump = pump
         self._makers = makers
-        self._opened: dict[tuple[str, str, str], Opened] = {}
+        self._opened: dict[Place, Opened] = {}
+        self._unusable: dict[str, str] = {}  # key variables, and why
+        # what `members` gave, by provider and scope, while nothing changes
+        self._members: dict[tuple[str, str], tuple[Row, tuple[Account, ...]]] = {}
+        self.version = 0
 
     def members(self, row: Row, model: str) -> tuple[Account, ...]:
-        """The accounts of a provider for a model, one a key. Raises Refused: a key is not set."""
-        scope = "" if self._makers.kinds[row.provider_type].organisation_wide else model
+        """The accounts of a provider for a model, one a key. Raises Refused: no key is usable."""
+        scope = self._scope(row, model)
+        known = self._members.get((row.name, scope))
+        if known is not None and known[0] is row:
+            return known[1]
         found: list[Account] = []
-        missing: list[str] = []
-        for number, variable in enumerate(row.key_variables or ("",)):
+        for variable in row.key_variables or KEYLESS:
             opened = self._opened.get((row.name, scope, variable))
-            if opened is None:
-                credential = self._makers.key(variable) if variable else ""
-                if credential is None:
-                    missing.append(variable)
-                    continue
-                opened = self._open(row, model, scope, number, credential)
-            found.append(opened.account)
+            if opened is not None and not self._fits(opened, row):
+                self._close((row.name, scope, variable))
+                opened = None
+            opened = opened or self._open(row, model, variable)
+            if opened is not None:
+                found.append(opened.account)
         if not found:
-            raise Refused(no_key(row, missing))
-        return tuple(found)
+            raise Refused(self._no_key(row))
+        members = tuple(found)
+        self._members[row.name, scope] = (row, members)
+        return members
 
-    def _open(self, row: Row, model: str, scope: str, number: int, credential: str) -> Opened:
-        variable = row.key_variables[number] if row.key_variables else ""
-        caller = self._makers.caller(row, credential)
-        account = self._pump.open(self.spec(row, model, scope, number), caller)
-        opened = Opened(row, variable, credential, account)
-        self._opened[row.name, scope, variable] = opened
-        return opened
+    def unusable(self, row: Row) -> list[str]:
+        """Why keys of a provider cannot be used, one sentence each."""
+        for variable in row.key_variables:
+            self._credential(variable)
+        return [
+            f"{variable} {self._unusable[variable]}"
+            for variable in row.key_variables
+            if variable in self._unusable
+        ]
 
-    def spec(self, row: Row, model: str, scope: str, number: int) -> AccountSpec:
+    def spec(self, row: Row, model: str, variable: str) -> AccountSpec:
         """What is known of an account before its first call."""
         kind = self._makers.kinds[row.provider_type]
         known = kind.models.get(model, Model())
         weights = row.weight or (1.0,)
+        number = row.key_variables.index(variable) if variable else 0
         return AccountSpec(
             provider=row.name,
-            scope=scope,
+            scope=self._scope(row, model),
+            key=variable,
             home=self._makers.home(row),
             max_texts=row.max_texts_per_request or kind.max_texts or ANY_SIZE,
             max_tokens=known.max_call_tokens or kind.max_tokens or ANY_SIZE,
@@ -102,39 +126,111 @@ class Accounts:
 
     def of(self, provider: str) -> list[Account]:
         """The open accounts of a provider."""
-        return [each.account for each in self._opened.values() if each.row.name == provider]
+        return [opened.account for place, opened in self._opened.items() if place[0] == provider]
 
-    def changed(self, names: Iterable[str]) -> None:
-        """These providers' rows changed, or went."""
-        gone = set(names)
-        for at, opened in list(self._opened.items()):
-            if opened.row.name in gone:
-                self._close(at)
+    def of_first(self, row: Row) -> list[Account]:
+        """The accounts that the first request to a provider will open, for views."""
+        settings = self._pump.roster.settings
+        return [
+            Account(self.spec(row, row.model, variable), settings, Random())
+            for variable in row.key_variables or KEYLESS
+        ]
+
+    def changed(self, rows: Mapping[str, Row | None]) -> set[str]:
+        """These rows are others now, None for one that went; the names that lost an account."""
+        lost: set[str] = set()
+        for place, opened in list(self._opened.items()):
+            if place[0] in rows:
+                row = rows[place[0]]
+                if row is None or not row.enabled or not self._fits(opened, row):
+                    self._close(place)
+                    lost.add(place[0])
+        return lost
 
     def keys_may_have_changed(self) -> None:
         """The sources of keys were read anew: accounts of another value are closed."""
-        for at, opened in list(self._opened.items()):
-            if opened.variable and self._makers.key(opened.variable) != opened.credential:
-                self._close(at)
+        self._unusable.clear()
+        self._members.clear()
+        self.version += 1
+        for place, opened in list(self._opened.items()):
+            if place[2] and self._makers.key(place[2]) != opened.credential:
+                self._close(place)
 
-    def reset(self, provider: str) -> None:
-        """Forget what is held against a provider."""
-        for account in self.of(provider):
+    def reset(self, row: Row) -> None:
+        """Forget what is held against a provider, and look for its keys anew."""
+        for variable in row.key_variables:
+            self._unusable.pop(variable, None)
+        self._members.clear()
+        self.version += 1
+        for account in self.of(row.name):
             self._pump.reset(account)
 
-    def _close(self, at: tuple[str, str, str]) -> None:
-        self._pump.close(self._opened.pop(at).account)
+    # one account
+
+    def _scope(self, row: Row, model: str) -> str:
+        return "" if self._makers.kinds[row.provider_type].organisation_wide else model
+
+    def _open(self, row: Row, model: str, variable: str) -> Opened | None:
+        """A new account; None when its key cannot be used."""
+        credential = self._credential(variable)
+        if credential is None:
+            return None
+        try:
+            caller = self._makers.caller(row, credential)
+        except Refused as refused:
+            if not variable:
+                raise
+            self._unusable[variable] = f"cannot be used: {refused.refusal.message}"
+            return None
+        spec = self.spec(row, model, variable)
+        opened = Opened(row, model, credential, self._pump.open(spec, caller))
+        self._opened[row.name, spec.scope, variable] = opened
+        self.version += 1
+        return opened
+
+    def _credential(self, variable: str) -> str | None:
+        """The value of a key variable, empty where none is needed."""
+        if not variable:
+            return ""
+        if variable in self._unusable:
+            return None
+        credential = self._makers.key(variable)
+        if credential is None:
+            self._unusable[variable] = "is not set, or not usable"
+        return credential
+
+    def _fits(self, opened: Opened, row: Row) -> bool:
+        """Whether an open account is what it would be if it were opened for `row` now."""
+        old, variable = opened.row, opened.account.spec.key
+        if old is row:
+            return True
+        if (variable not in row.key_variables) if variable else row.key_variables:
+            return False
+        fits = _endpoint(old) == _endpoint(row) and (
+            opened.account.spec == self.spec(row, opened.model, variable)
+        )
+        if fits:
+            opened.row = row
+        return fits
+
+    def _close(self, place: Place) -> None:
+        self._pump.close(self._opened.pop(place).account)
+        self._members.pop(place[:2], None)
+        self.version += 1
+
+    def _no_key(self, row: Row) -> Refusal:
+        """What is told when no key of a provider can be used."""
+        return Refusal(
+            "provider_error",
+            f"{row.name} has no key: {'; '.join(self.unusable(row))}. Set it in the environment of"
+            " emr, as a credential, or in ~/.config/emr/.env, and reload",
+            final=True,
+        )
 
 
-def no_key(row: Row, missing: Iterable[str]) -> Refusal:
-    """What is told when no key variable of a provider is set."""
-    names = " or ".join(missing)
-    return Refusal(
-        "provider_error",
-        f"{row.name} has no key: set {names} in the environment of emr, as a credential, or in "
-        "~/.config/emr/.env, and reload",
-        final=True,
-    )
+def _endpoint(row: Row) -> tuple[object, ...]:
+    """Where calls go, and in which words."""
+    return row.provider_type, row.endpoint, row.api_version, row.leeway
 
 
 def lengths_of(row: Row, kind: Kind) -> dict[str, int]:

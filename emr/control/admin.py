@@ -7,29 +7,28 @@ nothing; serving goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import orjson
-
 from emr.control.config import ConfigError
 from emr.control.keys import Keys
 from emr.control.providers import Providers
+from emr.control.replies import fields_of, refuse, reply_json, sure_answer
 from emr.control.rows import Row
+from emr.control.secrets import SecretError
 from emr.control.store import StorageError
-from emr.control.views import reply_json
 from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Stage
-from emr.front.refusals import NO_CONTENT, OK, render
+from emr.front.refusals import CREATED, NO_CONTENT, OK
 from emr.front.routes import Handler, Route
 from emr.lane.refusal import Refusal, Refused
 
 T = TypeVar("T")
 
-CREATED = 201
+RETRY_S = 5.0  # after a write that the database refused: a disk is freed by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,14 @@ class Works:
     """What the admin may have done to the process itself.
 
     `config` gives the effective configuration with its sources. `reload` reads it again and tells
-    what changed; it raises ConfigError, and then nothing did. `drain` starts the end.
+    what changed; it raises ConfigError or SecretError, and then nothing did. `drain` starts the
+    end. `learned_caps` tells what a provider's errors taught.
     """
 
     config: Callable[[], dict[str, Any]]
     reload: Callable[[], dict[str, Any]]
     drain: Callable[[], None]
-    learned_caps: Callable[[str], dict[str, int] | None]
+    learned_caps: Callable[[str], dict[str, int | None]]
 
 
 class Admin:
@@ -112,7 +112,9 @@ class Admin:
         """Every provider, with the caps that were learned."""
         shown = self._providers.listing()
         for entry in shown:
-            entry["learned_caps"] = self._works.learned_caps(entry["name"])
+            # a row that the file hides has the name of another, which is in use
+            in_use = entry["name"] if entry["enabled"] else ""
+            entry["learned_caps"] = self._works.learned_caps(in_use)
         reply_json(exchange, OK, shown)
 
     def patch_provider(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
@@ -138,7 +140,7 @@ class Admin:
         """Read the configuration again."""
         try:
             told = self._works.reload()
-        except ConfigError as error:
+        except (ConfigError, SecretError) as error:
             raise Refused(Refusal("validation_error", f"nothing was changed: {error}")) from error
         reply_json(exchange, OK, told)
 
@@ -156,25 +158,13 @@ class Admin:
     @staticmethod
     def _finish(exchange: Exchange, then: Callable[[T], None], future: Future[T]) -> None:
         if exchange.stage is not Stage.WAITING:
-            return
-        try:
-            result = future.result()
-        except Refused as refused:
-            exchange.reply(*render(exchange.path, refused.refusal))
-        except StorageError as error:
-            refusal = Refusal("storage_error", str(error), retry_after=5.0)
-            exchange.reply(*render(exchange.path, refusal))
-        else:
-            then(result)
-
-
-def fields_of(exchange: Exchange) -> Mapping[str, object]:
-    """The JSON object of the body; an empty body is an empty one. Raises Refused."""
-    body, exchange.body = exchange.body, b""
-    try:
-        value = orjson.loads(body) if body else {}
-    except orjson.JSONDecodeError as error:
-        raise Refused(Refusal("validation_error", f"the body is not JSON: {error}")) from error
-    if not isinstance(value, dict):
-        raise Refused(Refusal("validation_error", "the body must be a JSON object"))
-    return value
+            return  # its client left; what was committed is committed
+        with sure_answer(exchange):
+            try:
+                result = future.result()
+            except Refused as refused:
+                refuse(exchange, refused.refusal)
+            except StorageError as error:
+                refuse(exchange, Refusal("storage_error", str(error), retry_after=RETRY_S))
+            else:
+                then(result)

@@ -18,25 +18,38 @@ from emr.control.rows import Row
 from emr.control.settings import Settings
 from emr.upstream.kinds import Kind, Model
 
-REMEMBERED = 1024  # models whose providers are kept at hand
+REMEMBERED = 1024  # models whose providers, and whose families, are kept at hand
 
 
 class Catalogue:
-    """The models of the registered providers. `settings` is replaced at a reload."""
+    """The models of the registered providers. `settings` is replaced at a reload.
+
+    What is kept at hand is thrown away whenever a row changes, or vectors of a new length come;
+    `version` grows then.
+    """
 
     def __init__(self, kinds: Mapping[str, Kind], providers: Providers, settings: Settings) -> None:
         self.kinds = kinds
         self.settings = settings
         self._providers = providers
         self._created = int(time.time())
-        self._seen: dict[tuple[str, str], int] = {}  # dimensions, by provider and model
-        self._serving: dict[str, list[Row]] = {}  # what was asked for, until a row changes
+        self._seen: dict[tuple[str, str], int] = {}  # lengths of vectors, by provider and model
+        # what was asked for, until a row changes
+        self._models: dict[str, tuple[Row, tuple[str, ...]]] = {}
+        self._serving: dict[str, list[Row]] = {}
+        self._families: dict[tuple[str, str], tuple[Row, ...]] = {}
+        self.version = 0
 
-    def models_of(self, row: Row) -> list[str]:
+    def models_of(self, row: Row) -> tuple[str, ...]:
         """The model ids that may be asked of a provider, its default first."""
+        kept = self._models.get(row.name)
+        if kept is not None and kept[0] is row:
+            return kept[1]
         kind = self.kinds[row.provider_type]
         own = (row.model or kind.default_model, *row.models, *kind.models)
-        return [model for model in dict.fromkeys(own) if model]
+        models = tuple(model for model in dict.fromkeys(own) if model)
+        self._models[row.name] = (row, models)
+        return models
 
     def serving(self, model: str) -> list[Row]:
         """The enabled providers that serve a model id."""
@@ -49,7 +62,10 @@ class Catalogue:
 
     def refresh(self) -> None:
         """The registered providers changed."""
+        self._models.clear()
         self._serving.clear()
+        self._families.clear()
+        self.version += 1
 
     def dimensions(self, row: Row, model: str) -> tuple[int, ...]:
         """The lengths of vector that a model gives, its default first; empty: not known."""
@@ -59,49 +75,69 @@ class Catalogue:
 
     def seen(self, provider: str, model: str, dimensions: int) -> None:
         """A provider answered with vectors of that length, to a request that named none."""
-        self._seen[provider, model] = dimensions
+        if self._seen.get((provider, model)) != dimensions:
+            self._seen[provider, model] = dimensions
+            self._families.clear()
+            self.version += 1
 
     def forget(self, provider: str) -> None:
         """The provider changed: its vectors may be others now."""
         self._seen = {at: seen for at, seen in self._seen.items() if at[0] != provider}
+        self._families.clear()
+        self.version += 1
 
-    def family(self, row: Row, model: str) -> list[Row]:
+    def family(self, row: Row, model: str) -> tuple[Row, ...]:
         """The other enabled providers that give the same vectors."""
-        mine = self._length(row, model)
-        if mine is None:
-            return []
-        return [
-            twin
-            for twin in self.serving(model)
-            if twin.name != row.name and _joined(row, twin) and self._length(twin, model) == mine
-        ]
+        found = self._families.get((row.name, model))
+        if found is None:
+            mine = self._length(row, model)
+            found = tuple(
+                twin
+                for twin in self.serving(model)
+                if twin.name != row.name
+                and _joined(row, twin)
+                and mine is not None
+                and self._length(twin, model) == mine
+            )
+            if len(self._families) < REMEMBERED:
+                self._families[row.name, model] = found
+        return found
 
     def _length(self, row: Row, model: str) -> int | None:
         known = self.dimensions(row, model)
         return known[0] if known else self._seen.get((row.name, model))
 
-    def listing(self) -> list[dict[str, Any]]:
-        """The entries of `GET /v1/models`: aliases first, then every model of every provider."""
+    def listing(self, allowed: frozenset[str] | None = None) -> list[dict[str, Any]]:
+        """The entries of `GET /v1/models`: aliases first, then every model of every provider.
+
+        `allowed` are the providers that a key may use, None for all. What could not be asked is
+        left out: an alias whose provider does not serve its model, a model that an alias hides.
+        """
+        aliases = self.settings.models
+        usable = [
+            row for row in self._providers.enabled() if allowed is None or row.name in allowed
+        ]
         entries: dict[str, dict[str, Any]] = {}
-        for alias, target in self.settings.models.items():
+        for alias, target in aliases.items():
             provider, _, model = target.partition("/")
             row = self._providers.get(provider)
-            if row is not None and row.enabled:
+            if row is None or not row.enabled or (allowed is not None and provider not in allowed):
+                continue
+            if model in self.models_of(row):
                 entries[alias] = self._entry(alias, row, model)
-        for row in self._providers.enabled():
+        for row in usable:
             for model in self.models_of(row):
-                entries.setdefault(model, self._entry(model, row, model))
+                if model not in aliases:
+                    entries.setdefault(model, self._entry(model, row, model))
         return list(entries.values())
 
     def _entry(self, shown: str, row: Row, model: str) -> dict[str, Any]:
-        known = self.dimensions(row, model)
-        seen = self._seen.get((row.name, model))
         return {
             "id": shown,
             "object": "model",
             "created": self._created,
             "owned_by": row.name,
-            "dimensions": known[0] if known else seen,
+            "dimensions": self._length(row, model),
             "max_texts": self.settings.server.max_texts_per_request,
         }
 

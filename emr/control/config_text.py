@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emr.control.config import Loaded
@@ -173,6 +173,21 @@ def changes(old: Settings, new: Settings) -> list[Change]:
     rows_before = {row.name: row_values(row) for row in old.providers}
     rows_after = {row.name: row_values(row) for row in new.providers}
     return found + _table_changes("providers", rows_before, rows_after)
+
+
+def in_effect(running: Loaded, read: Loaded) -> Loaded:
+    """What holds after a reload: of settings that need a restart, those that the process runs with.
+
+    So what is shown is what is in effect, and the next reload still says what waits for a restart.
+    """
+    sections, sources = {}, dict(read.sources)
+    for section in SECTIONS:
+        kept = [one for one in SETTINGS if one.section == section]
+        kept = [one for one in kept if one.applies is Applies.AT_RESTART]
+        values = {one.name: one.of(running.settings) for one in kept}
+        sections[section] = replace(getattr(read.settings, section), **values)
+        sources |= {one.key: running.sources[one.key] for one in kept}
+    return replace(read, settings=replace(read.settings, **sections), sources=sources)
 
 
 def _table_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:

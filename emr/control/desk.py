@@ -1,20 +1,27 @@
 """The desk: where a request goes by its provider and model, and in which words.
 
-Implements `emr.front.desk.Desk` over the registered providers and the pump. The order in which a
-model is looked for: an alias of the configuration, a model id that an enabled provider serves, a
-provider's name, and `provider/model`. A request that names its provider stays with it; one that
-names a model only may be answered by any provider of the same family. Never by another model.
+Implements `emr.front.desk.Desk` over the registered providers and the pump. Where a request goes is
+found by `destinations`; one that does not name its provider may be answered by any provider of the
+same family. Never by another model.
+
+Rules of this file
+- A twin stands in only where the request means the same to it: in its terms the parameters must be
+  the very same. A provider that tells queries from documents and one that does not give different
+  vectors for a query, whatever their rows say of a family.
+- A plan may be older than the providers: between two tries of a request its provider may have
+  changed. What is closed by then is opened anew, in the same words, or the request is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
 from emr.control.catalogue import Catalogue
+from emr.control.destinations import Destinations
 from emr.control.providers import Providers
-from emr.control.rows import LOCAL, Row
+from emr.control.rows import Row
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
 from emr.lane.family import healthy
@@ -22,9 +29,8 @@ from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.ticket import Params, Request
 from emr.pump import Pump
-from emr.upstream.kinds import Kind
-
-SHOWN_MAX = 20  # names in a message: enough to see a typing error
+from emr.upstream.kinds import Kind, Model
+from emr.upstream.table import say_dimensions
 
 TOKEN_IDS = (
     "does not take token ids: send texts (in LangChain: check_embedding_ctx_length=False), or use "
@@ -32,8 +38,18 @@ TOKEN_IDS = (
 )
 
 
+REMEMBERED = 1024  # kinds of requests whose way is kept at hand
+
+
+class Target(NamedTuple):
+    """The desk's own handle in a plan: the row, and the accounts that may answer."""
+
+    row: Row
+    members: tuple[Account, ...]
+
+
 class FrontDesk:
-    """The real desk. `catalogue` is what it knows of models."""
+    """The real desk. `catalogue` is what it knows of models, with the settings in use."""
 
     def __init__(
         self, providers: Providers, accounts: Accounts, pump: Pump, catalogue: Catalogue
@@ -42,197 +58,209 @@ class FrontDesk:
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
-        self.settings = catalogue.settings
+        self._destinations = Destinations(providers, catalogue)
+        # where requests of a kind go, while what that depends on is the same
+        self._ways: dict[object, tuple[Target, Params, bool]] = {}
+        self._edition: object = None
+        self._versions = (0, 0)
+        # the members that know of each other, while the accounts are the same
+        self._related: set[tuple[Account, ...]] = set()
+        self._related_at = -1
 
     # where a request goes
 
     def resolve(self, ask: Ask, principal: Principal) -> Plan:
         """See emr.front.desk.Desk."""
-        row, model, pinned = self._find(ask)
-        if principal.providers is not None and row.name not in principal.providers:
-            raise Refused(
-                Refusal(
-                    "forbidden",
-                    f"this key may not use {row.name}; it may use "
-                    f"{', '.join(sorted(principal.providers))}",
-                )
-            )
-        kind = self._catalogue.kinds[row.provider_type]
-        params = self._params(ask, row, kind, model)
-        members = self._accounts.members(row, model)
-        if not pinned:
-            members += self._twins(row, model, principal)
-        return Plan(row.name, members, params, ask.texts, pinned)
-
-    def _find(self, ask: Ask) -> tuple[Row, str, bool]:
-        """The provider, the model, and whether the caller named the provider."""
-        if ask.provider is not None:
-            row = self._enabled(ask.provider)
-            return row, self._model_of(row, ask.model), True
-        asked = ask.model
-        if asked is None:
-            row = self._the_only_one()
-            return row, self._model_of(row, None), False
-        target = self._providers.target(asked)
-        if target is not None:
-            row = self._enabled(target[0])
-            return row, self._model_of(row, target[1]), True
-        served = self._catalogue.serving(asked)
-        if served:
-            return served[0], asked, False
-        row_of_name = self._providers.get(asked)
-        if row_of_name is not None:
-            row = self._enabled(asked)
-            return row, self._model_of(row, None), True
-        provider, slash, model = asked.partition("/")
-        if slash and self._providers.get(provider) is not None:
-            row = self._enabled(provider)
-            return row, self._model_of(row, model), True
-        raise Refused(self._no_such_model(asked))
-
-    def _enabled(self, name: str) -> Row:
-        row = self._providers.get(name)
-        if row is not None and row.enabled:
-            return row
-        known = ", ".join(each.name for each in self._providers.enabled()[:SHOWN_MAX]) or "none"
-        state = "is not registered" if row is None else "is disabled"
-        message = f"the provider {name[:64]} {state}; enabled are: {known}{self._nothing_yet()}"
-        raise Refused(Refusal("unknown_provider", message, param="provider"))
-
-    def _the_only_one(self) -> Row:
-        row = self._providers.only()
-        if row is not None:
-            return row
-        names = [each.name for each in self._providers.enabled()]
-        if names:
-            message = f"name a model or a provider; enabled are: {', '.join(names[:SHOWN_MAX])}"
+        if ask.whole is not None:
+            target, params, pinned = self._find(ask, principal)
         else:
-            message = f"no provider is registered{self._nothing_yet()}"
-        raise Refused(Refusal("validation_error", message, param="model"))
+            target, params, pinned = self._way(ask, principal)
+        return Plan(target.row.name, target, params, ask.texts, pinned)
 
-    def _nothing_yet(self) -> str:
-        """What to do when there is nothing at all to ask."""
-        if self._providers.enabled() or self._providers.get(LOCAL) is not None:
-            return ""
-        return (
-            ": add one (`emr providers add --name voyage --type voyage`), or get the built-in model"
-            " with `pip install 'emr[local]'` or emr-local.pyz"
-        )
+    def _way(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
+        """As `_find`, which is asked once for all requests of a kind. Raises Refused."""
+        edition = self._providers.edition
+        versions = (self._accounts.version, self._catalogue.version)
+        if edition is not self._edition or versions != self._versions:
+            self._ways.clear()
+            self._edition, self._versions = edition, versions
+        kind = (
+            ask.provider, ask.model, ask.input_type, ask.dimensions, ask.truncate, ask.dtype,
+            ask.token_ids, principal.providers,
+        )  # fmt: skip
+        way = self._ways.get(kind)
+        if way is None:
+            if len(self._ways) >= REMEMBERED:
+                self._ways.clear()
+            way = self._ways[kind] = self._find(ask, principal)
+        return way
 
-    def _model_of(self, row: Row, asked: str | None) -> str:
-        """The model id to ask `row` for."""
-        kind = self._catalogue.kinds[row.provider_type]
-        default = row.model or kind.default_model
-        if asked is None:
-            if not default:
-                message = f"{row.name} has no model of its own: name one"
-                raise Refused(Refusal("validation_error", message, param="model"))
-            return default
-        if asked in self._catalogue.models_of(row):
-            return asked
-        known = ", ".join(self._catalogue.models_of(row)[:SHOWN_MAX])
-        message = f"{row.name} does not serve {asked[:128]}; it serves {known or 'no model yet'}"
-        raise Refused(Refusal("model_not_found", message, param="model"))
-
-    def _no_such_model(self, asked: str) -> Refusal:
-        known = [each["id"] for each in self.models()]
-        shown = ", ".join(known[:SHOWN_MAX]) + (", …" if len(known) > SHOWN_MAX else "")
-        message = (
-            f"no enabled provider serves the model {asked[:128]}; known are: {shown or 'none'}"
-            f"{self._nothing_yet()}"
-        )
-        hint = self._providers.get(LOCAL)
-        if hint is not None and hint.enabled and len(self._providers.enabled()) <= 1:
-            message += (
-                f'. For clients that insist on another name: [models] "{asked[:64]}" = '
-                f'"{LOCAL}/{hint.model}"'
+    def _find(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
+        row, model, pinned = self._destinations.find(ask, principal)
+        params = self._params(ask, row, model)
+        twins = () if pinned else self._catalogue.family(row, model)
+        if twins:
+            twins = tuple(
+                twin for twin in twins if self._stands_in(twin, ask, row, params, principal)
             )
-        return Refusal("model_not_found", message, param="model")
+        members = self._members((row, *twins), model) if twins else None
+        members = members or self._accounts.members(row, model)
+        return Target(row, members), params, pinned
 
-    def _twins(self, row: Row, model: str, principal: Principal) -> tuple[Account, ...]:
-        """The accounts of other providers of the same family."""
+    def _members(self, family: Iterable[Row], model: str) -> tuple[Account, ...]:
+        """The accounts of all of these; those without a key cannot help."""
         found: list[Account] = []
-        for twin in self._catalogue.family(row, model):
-            if principal.providers is None or twin.name in principal.providers:
-                try:
-                    found.extend(self._accounts.members(twin, model))
-                except Refused:
-                    continue  # a twin without its key cannot help
+        for row in family:
+            try:
+                found += self._accounts.members(row, model)
+            except Refused:
+                continue
         return tuple(found)
 
-    # in which words
+    def _stands_in(
+        self, twin: Row, ask: Ask, row: Row, params: Params, principal: Principal
+    ) -> bool:
+        """Whether a request to `row` means the same to a provider of its family."""
+        if principal.providers is not None and twin.name not in principal.providers:
+            return False
+        if ask.whole is not None and twin.provider_type != row.provider_type:
+            return False  # a body in one provider's words
+        try:
+            return self._params(ask, twin, params.model) == params
+        except Refused:
+            return False
 
-    def _params(self, ask: Ask, row: Row, kind: Kind, model: str) -> Params:
-        if ask.path is not None and ask.path not in kind.passes:
-            able = [each.name for each in self._catalogue.kinds.values() if ask.path in each.passes]
-            message = (
-                f"{row.name} is of type {kind.name} and has nothing like {ask.path}; name a "
-                f"provider of type {' or '.join(able)}"
-            )
-            raise Refused(Refusal("validation_error", message, param="provider"))
+    def _params(self, ask: Ask, row: Row, model: str) -> Params:
+        """The parameters in the provider's terms. Raises Refused: it has no such thing."""
+        kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
+            if ask.path is not None and ask.path not in kind.passes:
+                raise Refused(self._no_such_route(row, ask.path))
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
-        if ask.token_ids and not kind.token_ids:
-            raise Refused(Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param))
         known = self._catalogue.dimensions(row, model)
-        if ask.dimensions is not None and known and ask.dimensions not in known:
-            message = (
-                f"{model} of {row.name} has no vectors of {ask.dimensions} dimensions; it has "
-                f"{', '.join(str(each) for each in known)}"
-            )
-            raise Refused(Refusal("validation_error", message, param="dimensions"))
-        if ask.dtype not in kind.dtypes:
-            message = f"{row.name} has no vectors of type {ask.dtype}: {', '.join(kind.dtypes)}"
-            raise Refused(Refusal("validation_error", message, param="output_dtype"))
+        check_terms(ask, row, kind, known)
+        # a model of one length refuses to be told which
+        dimensions = None if (ask.dimensions,) == known else ask.dimensions
         return Params(
             model,
             input_type=ask.input_type if kind.input_types else None,
-            dimensions=ask.dimensions,
-            truncate=ask.truncate if ask.truncate in kind.truncations else None,
+            dimensions=dimensions,
+            truncate=ask.truncate,
             dtype=ask.dtype,
             token_ids=ask.token_ids,
         )
+
+    def _no_such_route(self, row: Row, path: str) -> Refusal:
+        able = [kind.name for kind in self._catalogue.kinds.values() if path in kind.passes]
+        message = (
+            f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
+            f"provider of type {' or '.join(able)}"
+        )
+        return Refusal("validation_error", message, param="provider")
 
     # the rest of the port
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         """See emr.front.desk.Desk."""
+        return sorted(plans, key=self._standing)
+
+    def _standing(self, plan: Plan) -> int:
+        """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
+        members = [each for each in _target(plan).members if healthy(each)]
+        if not members:
+            return 2
+        return 0 if any(self._may_go(each, plan) for each in members) else 1
+
+    def _may_go(self, account: Account, plan: Plan) -> bool:
+        """Whether neither gate nor pace makes a request wait for longer than its call takes."""
         now = self._pump.clock()
-
-        def standing(plan: Plan) -> int:
-            members = _members(plan)
-            if not any(healthy(member) for member in members):
-                return 2
-            return 1 if all(member.gate.until > now for member in members) else 0
-
-        return sorted(plans, key=standing)
+        if account.gate.until > now:
+            return False
+        tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
+        call_s = account.latency.estimate_s(sum(tokens))
+        return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
-        members = _members(plan)
+        members = _target(plan).members
+        for member in members:
+            if member.closed:
+                try:
+                    members = self._open_again(plan)
+                except Refused as refused:
+                    self._pump.refuse(request, refused.refusal)
+                    return
+                break
         if len(members) > 1:
-            Roster.relate(members)
+            self._relate(members)
         self._pump.submit(members, request)
+
+    def _open_again(self, plan: Plan) -> tuple[Account, ...]:
+        """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
+        old, members = _target(plan)
+        living = tuple(member for member in members if not member.closed)
+        if living:
+            return living
+        row = self._providers.get(old.name)
+        model = plan.params.model
+        if (
+            row is None
+            or not row.enabled
+            or row.provider_type != old.provider_type
+            or model not in self._catalogue.models_of(row)
+        ):
+            message = f"the provider {old.name} was changed or removed before it could be asked"
+            raise Refused(Refusal("unknown_provider", message, param="provider"))
+        return self._accounts.members(row, model)
+
+    def _relate(self, members: tuple[Account, ...]) -> None:
+        """Let the members of a family know of each other; once, for it takes all pairs."""
+        if self._related_at != self._accounts.version:
+            self._related_at = self._accounts.version
+            self._related.clear()
+        if members not in self._related:
+            self._related.add(members)
+            Roster.relate(members)
 
     def leave(self, request: Request) -> None:
         """See emr.front.desk.Desk."""
         self._pump.leave(request)
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self, allowed: frozenset[str] | None) -> list[dict[str, Any]]:
         """See emr.front.desk.Desk."""
-        return self._catalogue.listing()
+        return self._catalogue.listing(allowed)
 
     def default_timeout_s(self, bulk: bool) -> float:
         """See emr.front.desk.Desk."""
-        server = self.settings.server
+        server = self._catalogue.settings.server
         return (server.bulk_deadline_ms if bulk else server.deadline_ms) / 1000
 
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
-        return self.settings.server.max_texts_per_request
+        return self._catalogue.settings.server.max_texts_per_request
 
 
-def _members(plan: Plan) -> tuple[Account, ...]:
-    members = plan.account
-    assert isinstance(members, tuple), "a plan that this desk did not make: a bug"
-    return members
+def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
+    """Refuse what a provider cannot give. `known` are its model's lengths. Raises Refused."""
+    name = row.name
+    if ask.token_ids and not kind.token_ids:
+        raise Refused(Refusal("validation_error", f"{name} {TOKEN_IDS}", param=ask.param))
+    if ask.dimensions is not None and known and ask.dimensions not in known:
+        has = say_dimensions(Model(known))
+        message = f"{name} has no vectors of {ask.dimensions} dimensions for this model; it has"
+        raise Refused(Refusal("validation_error", f"{message} {has}", param="dimensions"))
+    if ask.dtype not in kind.dtypes:
+        message = f"{name} has no vectors of type {ask.dtype}; it has {', '.join(kind.dtypes)}"
+        raise Refused(Refusal("validation_error", message, param="output_dtype"))
+    if ask.truncate is not None and ask.truncate not in kind.truncations:
+        message = (
+            f"{name} cannot shorten a text that is too long in this way ({ask.truncate}); it has "
+            f"{', '.join(kind.truncations) or 'none'}"
+        )
+        raise Refused(Refusal("validation_error", message, param="truncate"))
+
+
+def _target(plan: Plan) -> Target:
+    target = plan.account
+    assert isinstance(target, Target), "a plan that this desk did not make: a bug"
+    return target

@@ -1,13 +1,13 @@
 """The exposition for Prometheus, read from the snapshot when it is scraped.
 
 Nothing is counted for it on the way of a request: the collector turns the plain integers that the
-router keeps anyway into metric families. Labels are names of providers, routes and closed sets of
-words, so their number is bounded.
+router keeps anyway into metric families. Labels are names of providers and of their models, routes,
+and closed sets of words, so their number is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import generate_latest
 from prometheus_client.core import (
@@ -20,8 +20,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from emr.control.history import BUCKETS_S, History
-from emr.control.snapshot import Snapshot
+from emr.control.snapshot import AccountView, Snapshot, worst
 from emr.lane.gate import Reason
+from emr.lane.verdict import Dimension
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,6 +33,17 @@ def exposition(snapshot: Snapshot) -> bytes:
     registry.register(SnapshotCollector(snapshot))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
+
+
+Views = Sequence[AccountView]
+
+GAUGES = {
+    "emr_waiting_texts": "Texts that wait.",
+    "emr_calls_in_flight": "Calls in flight.",
+    "emr_slots": "Calls that may be in flight.",
+    "emr_fill_threshold": "K, the texts that must wait for another call.",
+    "emr_retry_credits": "Retries that may be made now.",
+}
 
 
 class SnapshotCollector(Collector):
@@ -80,7 +92,9 @@ class SnapshotCollector(Collector):
         calls = CounterMetricFamily(
             "emr_provider_calls", "Calls by how they ended.", labels=["provider", "ending"]
         )
-        texts = CounterMetricFamily("emr_provider_texts", "Texts sent.", labels=["provider"])
+        texts = CounterMetricFamily(
+            "emr_provider_texts", "Texts answered by it.", labels=["provider"]
+        )
         tokens = CounterMetricFamily("emr_provider_tokens", "Tokens billed.", labels=["provider"])
         seconds = HistogramMetricFamily(
             "emr_provider_call_seconds", "Time of a call.", labels=["provider"]
@@ -98,29 +112,45 @@ class SnapshotCollector(Collector):
         gate = GaugeMetricFamily(
             "emr_gate", "1 for the reason that holds.", labels=[*labels, "reason"]
         )
-        gauges = {
-            "emr_waiting_texts": ("Texts that wait.", "texts"),
-            "emr_calls_in_flight": ("Calls in flight.", "in_flight"),
-            "emr_slots": ("Calls that may be in flight.", "slots"),
-            "emr_fill_threshold": ("K, the texts that must wait for another call.", "k"),
-            "emr_retry_credits": ("Retries that may be made now.", "retry_credits"),
-        }
         families = {
-            name: GaugeMetricFamily(name, text, labels=labels) for name, (text, _) in gauges.items()
+            name: GaugeMetricFamily(name, text, labels=labels) for name, text in GAUGES.items()
         }
         limit = GaugeMetricFamily(
             "emr_limit_per_minute", "Limits that are kept.", labels=[*labels, "dimension", "source"]
         )
-        for provider in self._snapshot.providers:
-            for view in provider.accounts:
-                at = [view.provider, view.scope]
-                for reason in Reason:
-                    gate.add_metric([*at, reason.value], float(view.gate is reason))
-                for name, (_, field) in gauges.items():
-                    families[name].add_metric(at, getattr(view, field))
-                for dimension, known in view.limits.items():
-                    limit.add_metric([*at, dimension.value, known.source], known.per_minute)
+        for at, views in by_scope(self._snapshot.accounts).items():
+            # what a changed provider has left is still counted, but its laws are those of now
+            laws = [view for view in views if not view.closing] or views
+            reason_now = worst(laws)
+            for reason in Reason:
+                gate.add_metric([*at, reason.value], float(reason is reason_now))
+            for name, value in figures_of(views, laws).items():
+                families[name].add_metric(at, value)
+            for dimension in Dimension:
+                limits = [view.limits[dimension] for view in laws if dimension in view.limits]
+                if limits:
+                    known = sum([each.per_minute for each in limits])
+                    limit.add_metric([*at, dimension.value, limits[0].source], known)
         yield from (gate, *families.values(), limit)
+
+
+def by_scope(accounts: Iterable[AccountView]) -> dict[tuple[str, str], list[AccountView]]:
+    """The accounts by provider and scope: several keys are one series, or it would stand twice."""
+    found: dict[tuple[str, str], list[AccountView]] = {}
+    for view in accounts:
+        found.setdefault((view.provider, view.scope), []).append(view)
+    return found
+
+
+def figures_of(views: Views, laws: Views) -> dict[str, float]:
+    """The values of GAUGES for all accounts of a scope, `laws` being those whose laws hold."""
+    return {
+        "emr_waiting_texts": sum([view.texts for view in views]),
+        "emr_calls_in_flight": sum([view.in_flight for view in views]),
+        "emr_slots": sum([view.slots for view in laws]),
+        "emr_fill_threshold": max([view.k for view in laws]),
+        "emr_retry_credits": sum([view.retry_credits for view in laws]),
+    }
 
 
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -13,12 +13,17 @@ from emr.control.catalogue import Catalogue
 from emr.control.history import History
 from emr.control.keys import Keys
 from emr.control.providers import Providers
-from emr.control.snapshot import Snapshot, view_provider
+from emr.control.rows import Row
+from emr.control.snapshot import AccountView, ProviderView, Snapshot, view_account
 from emr.control.store import Store
 from emr.front.routes import Route
+from emr.lane.caps import Caps
 from emr.lane.effects import Send
+from emr.lane.lengths import PACKED
 from emr.lane.verdict import Outcome
 from emr.pump import Pump
+
+GONE_REMEMBERED = 64  # providers that were removed, for the exposition: names come and go by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,11 @@ class Overview:
         self._sights = sights
         self._started = time.monotonic()
         self._histories: dict[str, History] = {}
+        self._calls_forgotten = 0  # of histories that were let go of
         self._answers: Counter[tuple[int, int]] = Counter()
         self._routes: Sequence[Route] = ()
+
+    # being told
 
     def name_routes(self, routes: Sequence[Route]) -> None:
         """The table whose numbers `answered` is told."""
@@ -55,35 +63,61 @@ class Overview:
 
     def called(self, send: Send, outcome: Outcome, seconds: float) -> None:
         """A provider call ended."""
-        provider = send.account.spec.provider
+        account, batch = send.account, send.batch
+        history = self._history(account.spec.provider)
+        history.count(outcome, batch.texts, seconds)
+        if account.closed:
+            return  # it was of the row as it was before: that says nothing about the one there is
+        history.judge(outcome.verdict.ending, seconds, self._sights.pump.clock())
+        params, reply = batch.lane_params, outcome.reply
+        # what an account tells of its model's length when nobody asked for another
+        if (
+            reply is not None
+            and params.dimensions is None
+            and params.whole is None
+            and params.dtype not in PACKED
+        ):
+            self._sights.catalogue.seen(account.spec.provider, params.model, reply.dimensions)
+
+    def cleared(self, provider: str) -> None:
+        """The provider answered a test: its failures are not in a row any more."""
+        if provider in self._histories:
+            self._histories[provider].answered()
+
+    def changed(self, provider: str) -> None:
+        """The provider is another one now, by the same name."""
+        if provider in self._histories:
+            self._histories[provider].start_anew()
+
+    def _history(self, provider: str) -> History:
         history = self._histories.get(provider)
         if history is None:
-            window_s = send.account.settings.rolling_window_s
-            history = self._histories[provider] = History(window_s)
-        history.called(outcome, send.batch.texts, seconds, self._sights.pump.clock())
-        params = send.batch.lane_params
-        reply = outcome.reply
-        if reply is not None and params.dimensions is None and params.whole is None:
-            self._sights.catalogue.seen(provider, params.model, reply.dimensions)
+            self._let_go()
+            history = self._histories[provider] = self._new_history()
+        return history
+
+    def _new_history(self) -> History:
+        return History(self._sights.pump.roster.settings.rolling_window_s)
+
+    def _let_go(self) -> None:
+        """Of the providers that are not registered any more, remember the last few."""
+        gone = [name for name in self._histories if self._sights.providers.get(name) is None]
+        for name in gone[: max(0, len(gone) - GONE_REMEMBERED)]:
+            self._calls_forgotten += self._histories.pop(name).calls.total()
+
+    # telling
 
     def take(self) -> Snapshot:
         """Everything as it is now."""
         sights = self._sights
         pump, now = sights.pump, sights.pump.clock()
-        providers = []
-        for row in sights.providers.enabled():
-            history = self._histories.get(row.name)
-            if history is None:
-                history = History(pump.roster.settings.rolling_window_s)
-            providers.append(
-                view_provider(
-                    row,
-                    history.figures(now),
-                    sights.accounts.of(row.name),
-                    pump.roster.settings.failure_threshold,
-                    now,
-                )
-            )
+        views: dict[str, list[AccountView]] = {}
+        for account in pump.roster.accounts:
+            view = view_account(account, now)
+            views.setdefault(view.provider, []).append(view)
+        providers = tuple(
+            self._provider(row, views.pop(row.name, []), now) for row in sights.providers.enabled()
+        )
         return Snapshot(
             version=__version__,
             uptime_s=time.monotonic() - self._started,
@@ -93,24 +127,42 @@ class Overview:
             connections=sights.connections(),
             requests_served=pump.answered,
             texts_served=pump.answered_texts,
-            provider_calls=sum([sum(h.calls.values()) for h in self._histories.values()]),
+            provider_calls=self._calls_forgotten
+            + sum([history.calls.total() for history in self._histories.values()]),
             cache_hits=0,
-            providers=tuple(providers),
+            providers=providers,
+            others=tuple(view for rest in views.values() for view in rest),
             answers=self._answers_by_route(),
             refusals=dict(pump.refused),
             histories=dict(self._histories),
         )
 
-    def learned_caps(self, provider: str) -> dict[str, int] | None:
-        """The least caps of a provider's accounts, None before the first request."""
-        accounts = self._sights.accounts.of(provider)
+    def _provider(self, row: Row, views: Sequence[AccountView], now: float) -> ProviderView:
+        accounts = tuple(view for view in views if not view.closing)
+        first: tuple[AccountView, ...] = ()
         if not accounts:
-            return None
-        return {
-            "texts": min(account.caps.max_texts for account in accounts),
-            "tokens": min(account.caps.max_tokens for account in accounts),
-            "bytes": min(account.caps.max_bytes for account in accounts),
+            of_first = self._sights.accounts.of_first(row)
+            first = tuple(view_account(account, now) for account in of_first)
+        history = self._histories.get(row.name) or self._new_history()
+        return ProviderView(
+            row=row,
+            figures=history.figures(now),
+            accounts=accounts,
+            closing=tuple(view for view in views if view.closing),
+            first=first,
+            failure_threshold=self._sights.pump.roster.settings.failure_threshold,
+        )
+
+    def learned_caps(self, provider: str) -> dict[str, int | None]:
+        """The caps of a provider that its own errors taught, the least of its accounts."""
+        accounts = self._sights.accounts.of(provider)
+        known = [(account.caps, Caps(account.spec)) for account in accounts]
+        learned = {
+            "texts": [now.max_texts for now, told in known if now.max_texts < told.max_texts],
+            "tokens": [now.max_tokens for now, told in known if now.max_tokens < told.max_tokens],
+            "bytes": [now.max_bytes for now, told in known if now.max_bytes < told.max_bytes],
         }
+        return {name: min(values, default=None) for name, values in learned.items()}
 
     def _answers_by_route(self) -> dict[tuple[str, int], int]:
         named: Counter[tuple[str, int]] = Counter()

@@ -95,6 +95,11 @@ class Providers:
         row = self._table.get(name)
         return self._local if row is None and name == LOCAL else row
 
+    @property
+    def edition(self) -> object:
+        """The same object as long as nothing changed."""
+        return self._table
+
     def rows(self) -> list[Row]:
         """The rows in use: one a name; the built-in only while nothing else is registered."""
         return list(self._table.values())
@@ -104,9 +109,13 @@ class Providers:
         return [row for row in self._table.values() if row.enabled]
 
     def only(self) -> Row | None:
-        """The one that a request without provider and model goes to; None unless it is one."""
+        """The one that a request without provider and model goes to; None unless it is one.
+
+        `local` does not count beside another, also when it was registered by its name.
+        """
         enabled = self.enabled()
-        return enabled[0] if len(enabled) == 1 else None
+        counted = [row for row in enabled if row.name != LOCAL] or enabled
+        return counted[0] if len(counted) == 1 else None
 
     def listing(self) -> list[dict[str, Any]]:
         """Every row as the admin API shows it, those that the file hides too."""

@@ -1,7 +1,8 @@
 """One snapshot of all that runs; every view (health, status, lanes, metrics) is a projection of it.
 
 Made by walking the places where things are: counts are lengths of these, so a view cannot say
-something else than the router does.
+something else than the router does. To look changes nothing: what only time ends is worked out for
+the moment, and ended by the next step.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from enum import Enum
 from emr.control.history import Figures, History
 from emr.control.rows import Row
 from emr.lane.account import Account
-from emr.lane.gate import Reason
+from emr.lane.gate import LATCHES, Gate, Reason
 from emr.lane.lane import Lane
-from emr.lane.pace import Meter
+from emr.lane.meter import Meter
+from emr.lane.ticket import Batch, Params
 from emr.lane.verdict import Dimension
 
 ERRORS_DOWN, ERRORS_DEGRADED = 0.5, 0.1  # error rates above which a provider is so called
@@ -45,21 +47,29 @@ class LimitView:
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """A lane with what waits in it."""
+    """A lane: what waits in it, and what of it is in flight."""
 
-    params: dict[str, object]
+    params: Mapping[str, object]
     requests: int
     texts: int
     tokens: int
     bytes: int
+    calls_in_flight: int
+    texts_in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account: its laws' state and its lanes. Times in seconds from now."""
+    """An account: its laws' state and its lanes. Times in seconds from now.
+
+    `key` is the name of its key's variable. `closing`: its provider changed or went; what it holds
+    is still sent.
+    """
 
     provider: str
     scope: str
+    key: str
+    closing: bool
     gate: Reason
     gate_until_s: float
     message: str
@@ -79,46 +89,82 @@ class AccountView:
     texts: int  # waiting
     calls: int
 
+    @property
+    def is_rested(self) -> bool:
+        """Sin-binned, but the bin is over and nobody came to try it: nothing is known."""
+        is_idle = not (self.in_flight or self.texts or self.gate_until_s or self.sinbin_left_s)
+        return self.gate is Reason.BINNED and is_idle
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether a request that comes now may be answered."""
+        if self.gate is Reason.BINNED:
+            return self.is_rested
+        return self.gate not in LATCHES
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderView:
-    """A provider's row with what its accounts do, and its figures over the rolling window."""
+    """A provider's row with what its accounts do, and its figures over the rolling window.
+
+    `accounts` are the open ones, `closing` those of the row as it was before; `first` is what will
+    be opened by the first request.
+    """
 
     row: Row
     figures: Figures
     accounts: tuple[AccountView, ...]
+    closing: tuple[AccountView, ...]
+    first: tuple[AccountView, ...]
     failure_threshold: int
+
+    @property
+    def all_accounts(self) -> tuple[AccountView, ...]:
+        """All in which something may wait or fly."""
+        return self.accounts + self.closing
 
     @property
     def gate(self) -> Reason:
         """The worst gate of its accounts."""
-        gates = {account.gate for account in self.accounts}
-        return next((reason for reason in WORST_FIRST if reason in gates), Reason.CLEAR)
+        return worst(self.accounts)
+
+    @property
+    def has_failed_too_often(self) -> bool:
+        """Whether so many calls in a row failed that the next will, too."""
+        return self.figures.consecutive_failures >= self.failure_threshold
 
     @property
     def status(self) -> Status:
         """What the gate and the figures say."""
         if self.gate is Reason.BINNED:
             return Status.SINBINNED
-        if self.gate in (Reason.AUTH, Reason.QUOTA):
+        if self.gate in LATCHES or self.has_failed_too_often:
             return Status.DOWN
-        figures = self.figures
-        if (
-            figures.error_rate > ERRORS_DOWN
-            or figures.consecutive_failures >= self.failure_threshold
-        ):
+        if self.figures.error_rate > ERRORS_DOWN:
             return Status.DOWN
-        return Status.DEGRADED if figures.error_rate > ERRORS_DEGRADED else Status.HEALTHY
+        return Status.DEGRADED if self.figures.error_rate > ERRORS_DEGRADED else Status.HEALTHY
 
     @property
-    def serves(self) -> bool:
-        """Whether a request could be answered now."""
-        return self.status in (Status.HEALTHY, Status.DEGRADED)
+    def may_serve(self) -> bool:
+        """Whether a request that comes now may be answered by any of its accounts.
+
+        Not the same as its status: that tells of an hour, and of the worst account. A provider
+        that failed most calls of the hour and answers again is down by the figures, and serves.
+        """
+        if not self.accounts:
+            return True
+        able = [account for account in self.accounts if account.may_serve]
+        if any(account.is_rested for account in able):
+            return True
+        return bool(able) and not self.has_failed_too_often
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All providers that are enabled, and the process as a whole."""
+    """All providers that are enabled, and the process as a whole.
+
+    `others` are accounts of none of these: of removed ones, and the built-in asked by its name.
+    """
 
     version: str
     uptime_s: float
@@ -131,37 +177,53 @@ class Snapshot:
     provider_calls: int
     cache_hits: int
     providers: tuple[ProviderView, ...]
+    others: tuple[AccountView, ...]
     answers: Mapping[tuple[str, int], int]  # by route and status
     refusals: Mapping[str, int]  # by type
     histories: Mapping[str, History]  # by provider, those of removed ones too
 
     @property
+    def accounts(self) -> tuple[AccountView, ...]:
+        """Every account that there is."""
+        of_providers = (view for each in self.providers for view in each.all_accounts)
+        return (*of_providers, *self.others)
+
+    @property
     def status(self) -> str:
         """`ok`, `degraded` or `down`: whether all serve, some, or none."""
-        serving = [provider for provider in self.providers if provider.serves]
-        if self.providers and not serving:
+        if self.providers and not any(provider.may_serve for provider in self.providers):
             return "down"
-        if len(serving) < len(self.providers) or not self.providers or not self.storage_ok:
+        in_trouble = (Status.DOWN, Status.SINBINNED)
+        troubled = any(provider.status in in_trouble for provider in self.providers)
+        if troubled or not self.providers or not self.storage_ok:
             return "degraded"
         return "ok"
+
+
+def worst(accounts: Iterable[AccountView]) -> Reason:
+    """The worst gate of some accounts, CLEAR without any."""
+    gates = {account.gate for account in accounts}
+    return next((reason for reason in WORST_FIRST if reason in gates), Reason.CLEAR)
 
 
 def view_account(account: Account, now: float) -> AccountView:
     """What an account does at this moment."""
     gate, caps = account.gate, account.caps
-    account.refresh(now)
+    reason = reason_of(gate, now)
     limits = {
-        dimension: LimitView(meter.learner.w, source_of(meter), meter.sum)
+        dimension: LimitView(meter.learner.w, source_of(meter), account.pace.used(dimension, now))
         for dimension, meter in account.pace.meters.items()
         if meter.learner.known
     }
     return AccountView(
         provider=account.spec.provider,
         scope=account.spec.scope,
-        gate=gate.reason,
+        key=account.spec.key,
+        closing=account.closed,
+        gate=reason,
         gate_until_s=max(0.0, gate.until - now),
-        message=gate.message,
-        sinbin_left_s=max(0.0, gate.bin_ends - now) if gate.reason is Reason.BINNED else 0.0,
+        message=gate.message if reason in LATCHES else "",
+        sinbin_left_s=max(0.0, gate.bin.ends - now) if reason is Reason.BINNED else 0.0,
         consecutive_failures=gate.failures,
         slots=account.slots.limit,
         in_flight=len(account.flying),
@@ -173,14 +235,32 @@ def view_account(account: Account, now: float) -> AccountView:
         rtt_s=account.latency.rtt_s,
         retry_credits=account.credits.balance,
         limits=limits,
-        lanes=tuple(view_lane(lane) for lane in account.lanes.values()),
+        lanes=view_lanes(account),
         texts=account.texts,
         calls=account.calls,
     )
 
 
-def view_lane(lane: Lane) -> LaneView:
-    """What waits in a lane; its parameters without the body of a request passed on whole."""
+def reason_of(gate: Gate, now: float) -> Reason:
+    """Why the gate holds at this moment: RATE and BACKOFF are over when their time has come."""
+    if gate.reason in (Reason.RATE, Reason.BACKOFF) and now >= gate.until:
+        return Reason.RAMP if gate.ramping else Reason.CLEAR
+    return gate.reason
+
+
+def view_lanes(account: Account) -> tuple[LaneView, ...]:
+    """The lanes in which something waits, or of which something is in flight."""
+    flying: dict[Params, list[Batch]] = {params: [] for params in account.lanes}
+    for batch in account.flying:
+        flying.setdefault(batch.lane_params, []).append(batch)
+    return tuple(
+        view_lane(account.lanes.get(params) or Lane(params, ""), batches)
+        for params, batches in flying.items()
+    )
+
+
+def view_lane(lane: Lane, batches: Iterable[Batch]) -> LaneView:
+    """A lane; its parameters without the body of a request passed on whole."""
     params = {
         name: value
         for name, value in lane.params._asdict().items()
@@ -188,7 +268,16 @@ def view_lane(lane: Lane) -> LaneView:
     }
     if lane.params.whole is not None:
         params["whole"] = True
-    return LaneView(params, len(lane.waiting), lane.texts, lane.tokens, lane.bytes)
+    in_flight = [batch.texts for batch in batches]
+    return LaneView(
+        params,
+        requests=len({id(ticket.request) for ticket in lane.waiting}),
+        texts=lane.texts,
+        tokens=lane.tokens,
+        bytes=lane.bytes,
+        calls_in_flight=len(in_flight),
+        texts_in_flight=sum(in_flight),
+    )
 
 
 def source_of(meter: Meter) -> str:
@@ -199,11 +288,3 @@ def source_of(meter: Meter) -> str:
     if meter.configured:
         return "configured"
     return "headers" if learner.announced_limit is not None else "default"
-
-
-def view_provider(
-    row: Row, figures: Figures, accounts: Iterable[Account], threshold: int, now: float
-) -> ProviderView:
-    """What a provider does at this moment."""
-    views = tuple(view_account(account, now) for account in accounts)
-    return ProviderView(row, figures, views, threshold)

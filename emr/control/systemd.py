@@ -10,7 +10,14 @@ import socket
 import time
 from collections.abc import Mapping
 
+from emr.front.binds import BindError
+
 FIRST_FD = 3  # SD_LISTEN_FDS_START
+NOTIFY_S = 1.0  # a manager that reads nothing: the loop that serves waits no longer for it
+_NO_SOCKET = (
+    "it is no socket that listens for connections; see the .socket unit (ListenStream=), or unset"
+    " LISTEN_FDS"
+)
 
 
 def is_managed(environment: Mapping[str, str]) -> bool:
@@ -19,16 +26,20 @@ def is_managed(environment: Mapping[str, str]) -> bool:
 
 
 def notify(environment: Mapping[str, str], *lines: str) -> bool:
-    """Tell the manager, in one datagram; False when nobody listens."""
+    """Tell the manager, in one datagram; False when nobody listens, or it cannot be reached.
+
+    Whoever feeds the watchdog must not fail because of it: nothing is raised.
+    """
     path = environment.get("NOTIFY_SOCKET", "")
     if not path:
         return False
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as talk:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as talk:
+            talk.settimeout(NOTIFY_S)
             talk.sendto("\n".join(lines).encode(), address)
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 
@@ -40,7 +51,7 @@ def reloading() -> tuple[str, str]:
 def watchdog_s(environment: Mapping[str, str]) -> float | None:
     """How often to say WATCHDOG=1: half of the manager's patience; None when it has no watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
-    if not microseconds.isdecimal() or int(microseconds) == 0:
+    if not (microseconds.isascii() and microseconds.isdecimal()) or int(microseconds) == 0:
         return None
     meant = environment.get("WATCHDOG_PID")
     if meant is not None and meant != str(os.getpid()):
@@ -49,14 +60,25 @@ def watchdog_s(environment: Mapping[str, str]) -> float | None:
 
 
 def inherited_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
-    """The listening sockets that the manager opened for this process."""
+    """The listening sockets that the manager opened for this process.
+
+    Raises BindError for a descriptor that is no such socket.
+    """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = environment.get("LISTEN_FDS", "")
-    if not count.isdecimal():
+    if not (count.isascii() and count.isdecimal()):
         return []
-    sockets = []
-    for fd in range(FIRST_FD, FIRST_FD + int(count)):
+    return [_inherited(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
         os.set_inheritable(fd, False)
-        sockets.append(socket.socket(fileno=fd))
-    return sockets
+        sock = socket.socket(fileno=fd)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return sock
+        sock.detach()
+    except OSError as error:
+        raise BindError(f"the inherited descriptor {fd}", _NO_SOCKET) from error
+    raise BindError(f"the inherited descriptor {fd}", _NO_SOCKET)

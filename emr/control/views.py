@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
-import orjson
-
 from emr.control.metrics import CONTENT_TYPE, exposition
-from emr.control.snapshot import AccountView, ProviderView, Snapshot
+from emr.control.replies import reply_json
+from emr.control.snapshot import AccountView, LaneView, ProviderView, Snapshot, Status
 from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Headers
-from emr.front.refusals import JSON, OK
+from emr.front.refusals import OK, STATUS
 from emr.front.routes import Route
 from emr.lane.verdict import Dimension
 
-UNAVAILABLE = 503  # what a load balancer takes for "not this one"
+UNAVAILABLE = STATUS["provider_unavailable"]  # what a load balancer takes for "not this one"
+DEFAULT = "default"  # of limits: the type's own first guess, or none at all
 HTML: tuple[bytes, bytes] = (b"content-type", b"text/html; charset=utf-8")
 # nothing on the page may load anything, or be shown in a frame of another site
 PAGE_POLICY: Headers = [
@@ -99,22 +99,17 @@ class Views:
 
     def lanes(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
         """Every account and its lanes."""
-        accounts = [view for provider in self._take().providers for view in provider.accounts]
-        reply_json(exchange, OK, [account_lanes(view) for view in accounts])
+        reply_json(exchange, OK, [account_lanes(view) for view in self._take().accounts])
 
     def page(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
         """The plain page at the root."""
         exchange.reply(OK, [HTML, *PAGE_POLICY], page(self._take()).encode())
 
 
-def reply_json(exchange: Exchange, status: int, value: object) -> None:
-    """Answer with a JSON value."""
-    exchange.reply(status, [JSON], orjson.dumps(value))
-
-
 def provider_health(provider: ProviderView) -> dict[str, Any]:
     """An entry of `GET /health/providers`."""
-    figures, accounts = provider.figures, provider.accounts
+    figures, everything = provider.figures, provider.all_accounts
+    accounts = provider.accounts or provider.first
     return {
         "name": provider.row.name,
         "status": provider.status.value,
@@ -124,21 +119,19 @@ def provider_health(provider: ProviderView) -> dict[str, Any]:
         "error_rate": round(figures.error_rate, 4),
         "availability": round(figures.availability, 4),
         "health_score": round(figures.health_score, 4),
-        "sinbinned": provider.gate.value == "BINNED",
+        "sinbinned": provider.status is Status.SINBINNED,
         "total_requests": figures.calls,
         "total_failures": figures.failures,
-        "current_batch_size_k": max([view.k for view in accounts], default=1),
-        "in_flight_batches": sum([view.in_flight for view in accounts]),
+        "current_batch_size_k": max([view.k for view in accounts]),
+        "in_flight_batches": sum([view.in_flight for view in everything]),
         "recent_429_rate": round(figures.recent_429_rate, 4),
         "concurrency_limit": sum([view.slots for view in accounts]),
-        "queue_texts": sum([view.texts for view in accounts]),
+        "queue_texts": sum([view.texts for view in everything]),
         "requests_per_minute": limit_sum(accounts, Dimension.CALLS),
         "tokens_per_minute": limit_sum(accounts, Dimension.TOKENS),
-        "items_per_minute": limit_sum(accounts, Dimension.ITEMS),
         "limit_source": limit_source(accounts),
         "gate": provider.gate.value,
-        "gate_seconds_left": round(max([v.gate_until_s for v in accounts], default=0.0), 3),
-        "gate_message": next((view.message for view in accounts if view.message), None),
+        "gate_seconds_left": round(max([v.gate_until_s for v in accounts]), 3),
     }
 
 
@@ -148,13 +141,10 @@ def limit_sum(accounts: Iterable[AccountView], dimension: Dimension) -> float | 
     return round(sum(known), 1) if known else None
 
 
-def limit_source(accounts: Iterable[AccountView]) -> str | None:
+def limit_source(accounts: Iterable[AccountView]) -> str:
     """Where the limits come from; of several sources the one that says most."""
     sources = {limit.source for view in accounts for limit in view.limits.values()}
-    for source in ("learned", "configured", "headers", "default"):
-        if source in sources:
-            return source
-    return None
+    return next((each for each in ("learned", "configured", "headers") if each in sources), DEFAULT)
 
 
 def account_lanes(view: AccountView) -> dict[str, Any]:
@@ -162,6 +152,8 @@ def account_lanes(view: AccountView) -> dict[str, Any]:
     return {
         "provider": view.provider,
         "scope": view.scope,
+        "key": view.key or None,
+        "closing": view.closing,
         "gate": {
             "reason": view.gate.value,
             "seconds_left": round(view.gate_until_s, 3),
@@ -180,22 +172,27 @@ def account_lanes(view: AccountView) -> dict[str, Any]:
             dimension.value: {
                 "limit": round(limit.per_minute, 1),
                 "source": limit.source,
-                "used": limit.used,
+                "used": round(limit.used, 1),
             }
             for dimension, limit in view.limits.items()
         },
         "waiting_texts": view.texts,
         "calls": view.calls,
-        "lanes": [
-            {
-                "params": lane.params,
-                "requests": lane.requests,
-                "texts": lane.texts,
-                "tokens": lane.tokens,
-                "bytes": lane.bytes,
-            }
-            for lane in view.lanes
-        ],
+        "lanes": [lane_view(lane) for lane in view.lanes],
+    }
+
+
+def lane_view(lane: LaneView) -> dict[str, Any]:
+    """A lane of an entry of `GET /admin/lanes`."""
+    return {
+        "params": lane.params,
+        "waiting": {
+            "requests": lane.requests,
+            "texts": lane.texts,
+            "tokens": lane.tokens,
+            "bytes": lane.bytes,
+        },
+        "in_flight": {"calls": lane.calls_in_flight, "texts": lane.texts_in_flight},
     }
 
 
@@ -205,7 +202,7 @@ def page(snapshot: Snapshot) -> str:
         f"<tr><td>{escape(each.row.name)}<td>{escape(each.row.provider_type)}"
         f"<td>{each.status.value}<td>{each.gate.value}"
         f"<td class=n>{each.figures.calls}<td class=n>{each.figures.p50_s * 1000:.0f} ms"
-        f"<td class=n>{sum(view.texts for view in each.accounts)}"
+        f"<td class=n>{sum(view.texts for view in each.all_accounts)}"
         for each in snapshot.providers
     )
     return (

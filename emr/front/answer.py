@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from emr.front.desk import Ask, Desk, Plan, Principal
 from emr.front.exchange import Exchange, Headers, Stage
-from emr.front.offload import Offload, attempt
+from emr.front.offload import BROKEN, Offload, attempt
 from emr.front.refusals import JSON, render
 from emr.front.terms import Terms
 from emr.lane.refusal import Refusal, Refused
@@ -149,10 +149,15 @@ def deliver(
 ) -> None:
     """Answer with what `build` makes, which may raise Refused.
 
-    `cost` is how many bytes of vectors it must write anew.
+    `cost` is how many bytes of vectors it must write anew. Whatever else it raises is a bug of
+    emr's for others to log: its client is told so all the same.
     """
     if cost <= CONVERT_MAX:
-        _reply(exchange, attempt(build))
+        built: tuple[int, Headers, bytes] | Refusal = BROKEN
+        try:
+            built = attempt(build)
+        finally:
+            _reply(exchange, built)
     else:
         exchange.on_gone = None  # nothing waits for the client any more
         means.offload(build, partial(_reply, exchange))

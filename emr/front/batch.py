@@ -96,6 +96,8 @@ class _Call:
                 self._means.desk.leave(request)
 
     def _done(self, i: int, request: Request) -> None:
+        if self._over:
+            return  # it ended in the same turn as the one that ended the call
         self._waiting -= 1
         if request.refusal is not None and self._ask.on_error == "fail":
             self.gone()

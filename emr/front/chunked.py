@@ -24,12 +24,12 @@ OVERHEAD_BYTES_PER_CHUNK = 16
 SIZE_DIGITS_MAX = 16  # 64 bits; more digits can only be zeros
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 _SIZE_LINE = re.compile(
-    rb"([0-9A-Fa-f]++)(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+\r\n"
+    rb"([0-9A-Fa-f]++)(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*\r\n"
     % (_TOKEN, _TOKEN, _QUOTED)
 )
-_TRAILER_LINE = re.compile(rb"(?:%b:[\t\x20-\x7e\x80-\xff]*+)?+\r\n" % _TOKEN)
+_TRAILER_LINE = re.compile(rb"(?:%b:[\t\x20-\x7e\x80-\xff]*+)?\r\n" % _TOKEN)
 
 
 class Place(Enum):

@@ -86,8 +86,8 @@ class Desk(Protocol):
     def leave(self, request: Request) -> None:
         """The caller of `request` went away; `done` is not called any more."""
 
-    def models(self) -> list[dict[str, Any]]:
-        """The entries of `GET /v1/models`."""
+    def models(self, allowed: frozenset[str] | None) -> list[dict[str, Any]]:
+        """The entries of `GET /v1/models` for a key that may use these providers, None for all."""
 
     def default_timeout_s(self, bulk: bool) -> float:
         """The deadline of a request that names none."""

@@ -53,8 +53,4 @@ class Models:
         exchange.reply(OK, [], b"")
 
     def _seen_by(self, exchange: Exchange) -> list[dict[str, Any]]:
-        allowed = principal_of(exchange).providers
-        models = self._desk.models()
-        if allowed is None:
-            return models
-        return [model for model in models if model["owned_by"] in allowed]
+        return self._desk.models(principal_of(exchange).providers)

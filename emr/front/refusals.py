@@ -16,6 +16,7 @@ from emr.front.exchange import Headers
 from emr.lane.refusal import Refusal
 
 OK = 200
+CREATED = 201
 NO_CONTENT = 204
 
 STATUS = {

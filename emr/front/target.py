@@ -40,10 +40,10 @@ _OTHER_VERSION = re.compile(rb" HTTP/[0-9]\.[0-9]\r\n\Z")
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 _PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f][0-9A-Fa-f])"
-_PATH_QUERY = re.compile(rb"(/%b*+)(?:\?((?:%b|\?)*+))?" % (_PCHAR, _PCHAR))
+_PATH_QUERY = re.compile(rb"(/%b*)(?:\?((?:%b|\?)*))?" % (_PCHAR, _PCHAR))
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?].*)?", re.IGNORECASE)
 _NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f][0-9A-Fa-f])"
-_AUTHORITY = re.compile(rb"(?:(%b*+)|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?" % _NAME)
+_AUTHORITY = re.compile(rb"(?:(%b*)|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]*))?" % _NAME)
 
 
 @dataclass(slots=True)

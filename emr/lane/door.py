@@ -35,7 +35,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
     if now >= request.deadline:
         return words.too_late(provider)
     if gate.reason is Reason.BINNED:
-        old = now - gate.bin_started >= account.settings.binned_wait_s
+        old = now - gate.bin.started >= account.settings.binned_wait_s
         # the next probe needs someone's request
         if old and not request.bulk and not account.idle:
             return words.binned(provider, gate.failures, gate.until - now)

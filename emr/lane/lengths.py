@@ -43,7 +43,9 @@ class Lengths:
     def _remember(self, params: Params, length: int) -> None:
         self._suspects.pop(params, None)
         if params not in self._seen and len(self._seen) >= REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._suspects.pop(oldest, None)
         self._seen[params] = length
 
     @staticmethod

@@ -15,6 +15,7 @@ from emr.lane import door, words
 from emr.lane.account import Account
 from emr.lane.effects import Effects
 from emr.lane.family import choose
+from emr.lane.gate import Reason
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
 from emr.lane.step import step
@@ -101,12 +102,18 @@ class Roster:
         return out
 
     def step(self, now: float) -> Effects:
-        """Decide for every account that something happened to, or whose time has come."""
+        """Decide for every account that something happened to, or whose time has come.
+
+        A step may move tickets to another member, which then has its step too, wherever it stands
+        in the list; no ticket moves twice between two tries, so this comes to an end.
+        """
         out = Effects()
         self._expire(now, out)
-        for account in self.accounts:
-            if account.touched or account.wake <= now or account.stale:
+        due = [a for a in self.accounts if a.touched or a.wake <= now or a.stale]
+        while due:
+            for account in due:
                 step(account, now, out)
+            due = [account for account in self.accounts if account.touched]
         if any(account.closed and account.idle for account in self.accounts):
             self.accounts = [a for a in self.accounts if not (a.closed and a.idle)]
         self._end(out)
@@ -121,8 +128,12 @@ class Roster:
         return min([at, *[account.wake for account in self.accounts]])
 
     def reset(self, account: Account) -> None:
-        """Forget what is held against the provider: a changed key, a reload, a good test."""
-        account.reset()
+        """Forget what is held against the provider: a changed key, a reload, a good test.
+
+        Not the time that it asked for itself: a Retry-After is never shortened.
+        """
+        if account.gate.reason not in (Reason.RATE, Reason.BACKOFF):
+            account.reset()
         account.touched = True
 
     def _expire(self, now: float, out: Effects) -> None:

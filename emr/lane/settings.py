@@ -59,11 +59,13 @@ class AccountSpec:
     """An account as the provider's row and the table of kinds give it.
 
     `provider` is the name of the row, `scope` the model id, or empty when the limits hold for the
-    whole organisation. The caps are of one call. `limits` holds those that are known.
+    whole organisation; `key` is the name of the variable of its credential. The caps are of one
+    call. `limits` holds those that are known.
     """
 
     provider: str
     scope: str
+    key: str = ""
     home: Home = Home.HOSTED
     max_texts: int = 128
     max_tokens: int = 100_000

@@ -147,7 +147,7 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     known = Known(account.latency.rtt_s, account.pace.interval_s, twin)
     gate.settle(verdict, batch.epoch, now, known)
     if gate.reason is Reason.RATE:
-        account.pace.held(now, gate.until)
+        account.pace.lessons.held(now, gate.until)
     changed = gate.epoch != before
     if changed:
         if binned_before in TRIED_AGAIN and gate.ramping:
@@ -186,7 +186,7 @@ def _note_gate(account: Account, verdict: Verdict, now: float, out: Effects) -> 
         figures["seconds"] = round(gate.until - now, 3)
     if gate.reason is Reason.BINNED:
         figures["consecutive_failures"] = gate.failures
-        figures["sinbin_seconds"] = round(gate.bin_ends - now, 3)
+        figures["sinbin_seconds"] = round(gate.bin.ends - now, 3)
     account.note(out, "Gate changed", **figures)
 
 

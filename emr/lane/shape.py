@@ -44,9 +44,9 @@ def shaped(account: Account, lane: Lane, filling: Filling, room: Room, now: floa
         if filling.texts > now_texts:
             texts = min(texts, max(now_texts, len(head.places)))
     else:  # it goes as soon as nearly all of it has room
-        if filling.tokens > pace.log_room(Dimension.TOKENS):
+        if filling.tokens > pace.meters[Dimension.TOKENS].room:
             tokens = min(tokens, NEARLY * filling.tokens)
-        if filling.texts > pace.log_room(Dimension.ITEMS):
+        if filling.texts > pace.meters[Dimension.ITEMS].room:
             texts = min(texts, NEARLY * filling.texts)
     if filling.bulk and interactive:
         span_s = max(account.latency.estimate_s(filling.tokens), DEBT_MIN_S)

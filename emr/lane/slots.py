@@ -70,7 +70,7 @@ class Slots:
         self._reached = False
         self._window_ends = 0.0
         self._cut_number = 0
-        self._dip_at = 0.0
+        self._dip_at: float | None = None  # from the first call on
         self._classes: dict[int, SizeClass] = {}
 
     @property
@@ -128,7 +128,9 @@ class Slots:
         self._answered = True
         if self._home is not Home.SELF_HOSTED:
             return False
-        if now >= self._dip_at:
+        if self._dip_at is None:
+            self._dip_at = now + DIP_EVERY_S
+        elif now >= self._dip_at:
             self._dip_at = now + DIP_EVERY_S
             self._c = self._aim = max(1.0, self._c * DIP)
         seen = self._classes.get(tokens.bit_length())

@@ -95,13 +95,14 @@ class DeskDouble:
         request.left = True
         self.gone.append(request)
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self, allowed: frozenset[str] | None) -> list[dict[str, Any]]:
         return [
             {
                 "id": row.model, "object": "model", "created": 1_700_000_000, "owned_by": name,
                 "dimensions": 8, "max_texts": 128,
             }
             for name, row in self.rows.items()
+            if allowed is None or name in allowed
         ]  # fmt: skip
 
     def default_timeout_s(self, bulk: bool) -> float:

@@ -321,6 +321,19 @@ def test_large_answers_are_written_off_the_loop() -> None:
     assert [entry["id"] for entry in front.client.answers[0].json["results"]] == ["r0", "r1"]
 
 
+def test_one_that_ends_in_the_same_turn_as_the_one_that_failed() -> None:
+    """Both ended before anyone was told: the second is told of after the call is over."""
+    front = held(sub("r1"), sub("r2"))
+    (_, first), (_, second) = front.desk.submitted
+    second.missing = 0  # answered
+    front.desk.finish(0, BROKEN)
+    second.done(second)
+    (answer,) = front.client.answers
+    assert answer.status == 502
+    assert front.desk.gone == []
+    assert first.refusal == BROKEN
+
+
 def test_any_batch_in_any_order_of_ends() -> None:
     """Every entry has its own id, its own texts' vectors, its own encoding."""
     rng = random.Random(11)

@@ -327,3 +327,19 @@ def test_a_caller_that_leaves_while_vectors_are_written() -> None:
     later.run()
     assert not front.client.answers
     assert not front.desk.gone
+
+
+def test_a_bug_while_the_answer_is_written_is_an_answer_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def render(*args: object) -> bytes:
+        raise KeyError("the caller's own text")
+
+    monkeypatch.setattr("emr.front.forms.superset.render", render)
+    front = Front(DeskDouble(hold=True))
+    front.client.send("POST", URL, b'{"input":"a"}', with_key())
+    with pytest.raises(KeyError):  # for the pump to log
+        front.desk.finish(0)
+    (answer,) = front.client.answers
+    assert (answer.status, answer.error["type"]) == (502, "internal_error")
+    assert "own text" not in answer.error["message"]

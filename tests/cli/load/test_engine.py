@@ -139,15 +139,18 @@ def test_answers_that_do_not_come_are_given_up(rate: float) -> None:
 def test_chunked_answers_are_read() -> None:
     async def main() -> Results:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while await reader.readuntil(b"]"):
-                await reader.read(1000)
+            while b"]" in await reader.read(10_000):  # nothing, when the client is gone
                 writer.write(b"HTTP/1.1 200 OK\r\nx-emr-model: m-1\r\n")
                 writer.write(b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+            writer.close()
+            gone.set()
 
+        gone = asyncio.Event()
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         requests = Requests(Ask(), Texts(["a"], 0, 1), "h", "/", [])
         results = await ClosedLoop(Target("127.0.0.1", port), Load((1,), count=4), requests).run()
+        await gone.wait()
         server.close()
         return results
 

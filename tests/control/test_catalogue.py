@@ -1,0 +1,277 @@
+"""The catalogue: who serves which model, how long its vectors are, and who is a twin of whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from emr.control import catalogue as module
+from emr.control.catalogue import Catalogue
+from emr.control.rows import Row
+from tests.control.routed import Routed, row_of, server
+from tests.support.aio import run
+
+CODE = "voyage-code-3"  # its length is in the table
+OLD = "voyage-3"  # its length is not
+
+
+def family(routed: Routed, row: Row, model: str) -> list[str]:
+    return [twin.name for twin in routed.catalogue.family(row, model)]
+
+
+def looked_up(*rows: Row) -> Any:
+    """Run a test over a catalogue of these rows."""
+
+    def wrap(test: Any) -> Any:
+        def run_it() -> None:
+            async def main() -> None:
+                async with Routed(*rows) as routed:
+                    test(routed)
+
+            run(main())
+
+        run_it.__name__ = test.__name__
+        return run_it
+
+    return wrap
+
+
+# who serves
+
+
+@looked_up(
+    row_of("voyage", "voyage"), row_of("cohere", "cohere"), server("own", models=["n", CODE])
+)
+def test_who_serves_a_model(routed: Routed) -> None:
+    def names(model: str) -> list[str]:
+        return [row.name for row in routed.catalogue.serving(model)]
+
+    assert names(CODE) == ["voyage", "own"]
+    assert names("embed-v4.0") == ["cohere"]
+    assert names("m") == names("n") == ["own"]
+    assert names("nothing") == []
+    assert names("voyage") == []
+
+
+@looked_up(row_of("voyage", "voyage", model="voyage-4", models=["mine", "voyage-4"]))
+def test_the_models_of_a_provider_begin_with_its_default(routed: Routed) -> None:
+    (row,) = routed.providers.enabled()
+    models = routed.catalogue.models_of(row)
+    assert models[:3] == ("voyage-4", "mine", CODE)
+    assert len(models) == len(set(models))
+    assert routed.catalogue.models_of(row) is models, "kept"
+
+
+def test_what_is_kept_goes_when_a_row_changes() -> None:
+    async def main() -> None:
+        row = server("own")
+        async with Routed(row) as routed:
+            assert routed.catalogue.serving("m") == [row]
+            assert routed.catalogue.serving("n") == []
+            changed = server("own", models=["n"])
+            assert "n" in routed.catalogue.models_of(changed), "asked of the row, not of its name"
+            await routed.reload(changed)
+            assert routed.catalogue.serving("n") == [changed]
+            await routed.reload()
+            assert routed.catalogue.serving("m") == []
+
+    run(main())
+
+
+def test_disabled_rows_serve_nothing() -> None:
+    async def main() -> None:
+        async with Routed(replace(server("own"), enabled=False)) as routed:
+            assert routed.catalogue.serving("m") == []
+            assert routed.catalogue.listing() == []
+
+    run(main())
+
+
+def test_names_that_nobody_serves_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Routed(server("own", models=[f"n{i}" for i in range(5)])) as routed:
+            for i in range(100):
+                routed.catalogue.serving(f"made-up-{i}")
+            assert routed.catalogue._serving == {}
+            monkeypatch.setattr(module, "REMEMBERED", 3)
+            for i in range(5):
+                assert len(routed.catalogue.serving(f"n{i}")) == 1
+                routed.catalogue.family(routed.catalogue.serving(f"n{i}")[0], f"n{i}")
+            assert len(routed.catalogue._serving) == 3
+            assert len(routed.catalogue._families) == 3
+
+    run(main())
+
+
+# lengths
+
+
+@looked_up(row_of("voyage", "voyage", model="voyage-4", dimensions=[256, 512]))
+def test_a_row_tells_the_lengths_of_its_model_and_the_table_those_of_others(
+    routed: Routed,
+) -> None:
+    (row,) = routed.providers.enabled()
+    assert routed.catalogue.dimensions(row, "voyage-4") == (256, 512)
+    assert routed.catalogue.dimensions(row, CODE) == (1024, 256, 512, 2048)
+    assert routed.catalogue.dimensions(row, OLD) == ()
+    assert routed.catalogue.dimensions(row, "nothing") == ()
+
+
+# families
+
+
+@looked_up(row_of("a", "voyage"), row_of("b", "voyage"), row_of("c", "cohere"), server("own", CODE))
+def test_one_type_and_one_known_length_are_a_family(routed: Routed) -> None:
+    a, b, _, own = routed.providers.enabled()
+    assert family(routed, a, CODE) == ["b"]
+    assert family(routed, b, CODE) == ["a"]
+    assert family(routed, own, CODE) == [], "another type, and no family in the rows"
+
+
+@looked_up(
+    row_of("a", "voyage", family="f"),
+    server("b", CODE, family="f", dimensions=[1024]),
+    server("c", CODE, family="g", dimensions=[1024]),
+    row_of("d", "voyage"),
+    row_of("e", "voyage", family="g"),
+)
+def test_an_equal_family_joins_types_and_another_parts_them(routed: Routed) -> None:
+    a, b, c, d, e = routed.providers.enabled()
+    assert family(routed, a, CODE) == ["b"]
+    assert family(routed, b, CODE) == ["a"]
+    assert family(routed, c, CODE) == ["e"]
+    assert family(routed, d, CODE) == [], "the operator parted the others from it"
+    assert family(routed, e, CODE) == ["c"]
+
+
+@looked_up(server("a", family="f", dimensions=[8]), server("b", family="f", dimensions=[16, 8]))
+def test_other_lengths_are_no_family(routed: Routed) -> None:
+    a, b = routed.providers.enabled()
+    assert family(routed, a, "m") == []
+    assert family(routed, b, "m") == []
+
+
+@looked_up(server("a"), server("b"))
+def test_unknown_lengths_are_a_family_once_both_have_answered_alike(routed: Routed) -> None:
+    a, b = routed.providers.enabled()
+    seen = routed.catalogue.seen
+    assert family(routed, a, "m") == []
+    seen("a", "m", 8)
+    assert family(routed, a, "m") == family(routed, b, "m") == []
+    seen("b", "m", 16)
+    assert family(routed, a, "m") == []
+    seen("b", "m", 8)
+    assert family(routed, a, "m") == ["b"]
+    assert family(routed, b, "m") == ["a"]
+    seen("b", "other", 16)
+    assert family(routed, a, "m") == ["b"], "another model says nothing"
+    seen("b", "m", 16)
+    assert family(routed, a, "m") == [], "the model behind the name was exchanged"
+
+
+@looked_up(row_of("a", "voyage"), row_of("b", "voyage"))
+def test_a_model_without_a_known_length_in_the_table_is_seen_too(routed: Routed) -> None:
+    a, _ = routed.providers.enabled()
+    assert family(routed, a, OLD) == []
+    routed.catalogue.seen("a", OLD, 1024)
+    routed.catalogue.seen("b", OLD, 1024)
+    assert family(routed, a, OLD) == ["b"]
+
+
+@looked_up(server("a", dimensions=[8]), server("b"))
+def test_one_that_is_told_and_one_that_was_seen(routed: Routed) -> None:
+    a, _ = routed.providers.enabled()
+    assert family(routed, a, "m") == []
+    routed.catalogue.seen("b", "m", 8)
+    assert family(routed, a, "m") == ["b"]
+
+
+def test_a_changed_provider_must_answer_anew() -> None:
+    async def main() -> None:
+        async with Routed(server("a"), server("b")) as routed:
+            routed.catalogue.seen("a", "m", 8)
+            routed.catalogue.seen("b", "m", 8)
+            a, _ = routed.providers.enabled()
+            assert family(routed, a, "m") == ["b"]
+            elsewhere = server("b", endpoint="http://127.0.0.1:10/v1")
+            await routed.reload(a, elsewhere)
+            assert family(routed, a, "m") == []
+            assert family(routed, elsewhere, "m") == []
+            routed.catalogue.seen("b", "m", 8)
+            assert family(routed, a, "m") == ["b"]
+
+    run(main())
+
+
+# the list of models
+
+
+def test_the_list_has_aliases_first_and_every_model_once() -> None:
+    async def main() -> None:
+        rows = (
+            row_of("voyage", "voyage"), server("own", models=[CODE]),
+            replace(server("off", "hidden"), enabled=False),
+        )  # fmt: skip
+        models = {
+            "small": f"voyage/{CODE}", "of-nobody": "gone/x", "of-one-disabled": "off/hidden",
+            "not-served": "voyage/unheard-of", CODE: f"own/{CODE}",
+        }  # fmt: skip
+        async with Routed(*rows, models=models) as routed:
+            routed.catalogue.seen("own", "m", 8)
+            listed = routed.catalogue.listing()
+            assert [each["id"] for each in listed[:3]] == ["small", CODE, "voyage-4"]
+            assert len({each["id"] for each in listed}) == len(listed)
+            by_id = {each["id"]: each for each in listed}
+            assert by_id["small"] == {
+                "id": "small", "object": "model", "created": by_id[CODE]["created"],
+                "owned_by": "voyage", "dimensions": 1024, "max_texts": 2048,
+            }  # fmt: skip
+            assert type(by_id["small"]["created"]) is int
+            assert by_id[CODE]["owned_by"] == "own", "as a request by that name is answered"
+            assert by_id["m"]["dimensions"] == 8, "as it was seen"
+            assert by_id[OLD]["dimensions"] is None
+            for missing in ("of-nobody", "of-one-disabled", "not-served", "hidden"):
+                assert missing not in by_id
+
+    run(main())
+
+
+def test_the_list_of_a_key_has_what_it_may_use() -> None:
+    async def main() -> None:
+        rows = (row_of("voyage", "voyage"), server("own", models=[CODE]))
+        models = {"a": f"voyage/{CODE}", "b": "own/m", "voyage-4": f"voyage/{CODE}"}
+        async with Routed(*rows, models=models) as routed:
+            listed = routed.catalogue.listing(frozenset({"own"}))
+            assert [(each["id"], each["owned_by"]) for each in listed] == [
+                ("b", "own"), ("m", "own"), (CODE, "own"),
+            ]  # fmt: skip
+            hidden = {"a": "gone/x", CODE: f"voyage/{CODE}", "m": "own/unheard-of"}
+            routed.catalogue.settings = replace(routed.catalogue.settings, models=hidden)
+            assert routed.catalogue.listing(frozenset({"own"})) == []
+            assert routed.catalogue.listing()[0]["owned_by"] == "voyage"
+            assert routed.catalogue.listing(frozenset({"nobody"})) == []
+            assert routed.desk.models(frozenset({"own"})) == []
+
+    run(main())
+
+
+# bodies that are passed on whole
+
+
+@pytest.mark.parametrize(
+    ("whole", "same"),
+    [
+        (b'{"model":"m","x":1}', True),
+        (b'{ "x" : 1.0, "model": "m" }', True),
+        (b'{"model":"alias","x":1}', False),
+        (b'{"x":1}', False),
+        (b'{"model":null}', False),
+    ],
+)
+def test_a_body_that_is_passed_on_names_the_providers_model(whole: bytes, same: bool) -> None:
+    got = Catalogue.with_model(whole, "m")
+    assert (got is whole) is same
+    assert orjson.loads(got) == orjson.loads(whole) | {"model": "m"}
