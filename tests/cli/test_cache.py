@@ -70,6 +70,16 @@ def test_without_a_server_there_is_no_cache(home: Home, emr: Commands) -> None:
     assert "no emr answers" in refused.err
 
 
+def test_a_test_of_a_provider_without_a_server_leaves_the_file_alone(
+    home: Home, emr: Commands
+) -> None:
+    home.configure(QUIET + '\n[cache]\npath = "~/vectors.db"\n')
+    home.secret()
+    assert emr("providers", "add", "--name", "v", "--type", "voyage").code == 0
+    assert emr("providers", "test", "v").code == 1, "it has no key"
+    assert not (home.places.home / "vectors.db").exists()
+
+
 @pytest.mark.parametrize("value", [None, [], "text"])
 def test_an_answer_of_something_else_is_trouble(value: object) -> None:
     with pytest.raises(Exception, match="not one of emr's"):
