@@ -22,8 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from emr.control.cache.rows import digest_of
-from emr.control.cache.work import NOTHING, DiskWork, Found, Kept, Sought, bytes_of
+from emr.control.cache.work import NOTHING, DiskWork, Found, Kept, Sought, bytes_of, digester_of
 from emr.lane.cache import Key
 
 log = logging.getLogger("emr.cache")
@@ -71,10 +70,10 @@ class Disk:
         work = self.work
         if not work.is_ready or work.is_off or self.late or self._clearing:
             return []
-        section, has = bytes_of(key), work.filter.has
+        digest_of, has = digester_of(bytes_of(key)), work.filter.has
         sought = []
         for place in places:
-            digest = digest_of(section, texts[place])
+            digest = digest_of(texts[place])
             if has(digest):
                 sought.append(Sought(place, digest, texts[place]))
         return sought

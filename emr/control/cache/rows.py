@@ -89,7 +89,10 @@ class Row(NamedTuple):
     @property
     def seal(self) -> bytes:
         """What its row must have to be believed."""
-        return _hash(SEAL_BYTES, self.section, self.model.encode(), self.text, self.raw)
+        state = blake2b(digest_size=SEAL_BYTES)
+        for part in (self.section, self.model.encode(), self.text, self.raw):
+            state.update(_framed(part))
+        return state.digest()
 
 
 def section_bytes(key: Key) -> bytes:
@@ -99,18 +102,31 @@ def section_bytes(key: Key) -> bytes:
     return orjson.dumps([space, caller, told])
 
 
+class Digester:
+    """Makes the digests of a section's texts, by what rows are found.
+
+    64 bits, signed, as SQLite's integers are.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, section: bytes) -> None:
+        self._state = blake2b(_framed(section), digest_size=DIGEST_BYTES)
+
+    def __call__(self, text: bytes) -> int:
+        state = self._state.copy()
+        state.update(text)
+        return int.from_bytes(state.digest(), "little", signed=True)
+
+
 def digest_of(section: bytes, text: bytes) -> int:
-    """By what a row is found: 64 bits, signed, as SQLite's integers are."""
-    return int.from_bytes(_hash(DIGEST_BYTES, section, text), "little", signed=True)
+    """The digest of one text."""
+    return Digester(section)(text)
 
 
-def _hash(size: int, *parts: bytes) -> bytes:
-    """A hash of the parts and of where each ends."""
-    state = blake2b(digest_size=size)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.digest()
+def _framed(part: bytes) -> bytes:
+    """A part of what is hashed, and where it ends."""
+    return len(part).to_bytes(8, "little") + part
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from emr.control.cache.filter import Filter
 from emr.control.cache.reader import DiskReader
-from emr.control.cache.rows import DiskError, Numbered, Row, section_bytes
+from emr.control.cache.rows import Digester, DiskError, Numbered, Row, section_bytes
 from emr.control.cache.writer import DiskWriter
 from emr.front.forms.vectors import length_of, raw_of, written
 from emr.lane.cache import Key
@@ -25,7 +25,6 @@ from emr.lane.ticket import Origin
 log = logging.getLogger("emr.cache")
 
 ROW_GUESS = 4096  # bytes of a row, 1,024 float32, by which the filter is laid out
-GENERATIONS = 8  # of the filter: the file lets go of an eighth before one is forgotten
 GENERATION_MIN = 1 << 10  # rows
 LOADED_AT_ONCE = 1000  # digests, 2 ms; then another thread may run
 KEYS_KEPT = 256  # sections whose bytes are at hand
@@ -71,6 +70,7 @@ class Figures(NamedTuple):
 NOTHING = Found({}, Origin(0, "", ""))
 
 bytes_of = lru_cache(KEYS_KEPT)(section_bytes)
+digester_of = lru_cache(KEYS_KEPT)(Digester)
 
 
 class DiskWork:
@@ -201,6 +201,6 @@ class DiskWork:
 
 
 def generation_of(max_bytes: int) -> int:
-    """The rows of a generation of the filter, a power of two: an eighth of what has room."""
-    rows = max_bytes // ROW_GUESS // GENERATIONS
+    """The rows of a generation of the filter, a power of two: as many as have room."""
+    rows = max_bytes // ROW_GUESS
     return max(GENERATION_MIN, 1 << max(0, rows - 1).bit_length())

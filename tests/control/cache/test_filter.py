@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emr.control.cache.filter import Filter
-from emr.control.cache.work import GENERATION_MIN, GENERATIONS, ROW_GUESS, generation_of
+from emr.control.cache.work import GENERATION_MIN, ROW_GUESS, generation_of
 
 DIGESTS = st.integers(-(2**63), 2**63 - 1)
 
@@ -63,5 +63,5 @@ def test_the_size_of_a_generation_is_a_power_of_two() -> None:
     [(0, GENERATION_MIN), (GENERATION_MIN - 1, GENERATION_MIN), (GENERATION_MIN, GENERATION_MIN),
      (GENERATION_MIN + 1, 2 * GENERATION_MIN), (1 << 15, 1 << 15)],
 )  # fmt: skip
-def test_generations_are_an_eighth_of_the_room(rows: int, generation: int) -> None:
-    assert generation_of(rows * GENERATIONS * ROW_GUESS) == generation
+def test_a_generation_is_as_long_as_there_is_room(rows: int, generation: int) -> None:
+    assert generation_of(rows * ROW_GUESS) == generation
