@@ -9,9 +9,9 @@ whoever asks a provider of that space. Providers of one type and family have one
 one answered is a hit for all. It is made of
 
 - the row's type, for what a parameter means is the type's own;
-- the row's `family`, if it has one; else nothing more, if model ids mean the same wherever that
-  type is served (a service with an address of its own); else its endpoint, for what a server of the
-  operator's or an Azure deployment is called says nothing about what another of that name is;
+- the row's `family`, if it has one; else nothing more at the type's own address, where a model id
+  means one model; else its endpoint, for what a compatible server or an Azure deployment calls a
+  model says nothing about what another of that name is;
 - the model's length of vector as the table or the row tells it; where nobody does, the provider's
   name instead, for then nobody has said that two providers give the same.
 """
@@ -136,7 +136,7 @@ class Catalogue:
             return ("type", kind.name, "family", row.family)
         if kind.home is Home.LOCAL:
             return ("type", kind.name, "version", __version__)  # its numbers come with the program
-        if kind.home is Home.HOSTED and kind.endpoint:
+        if kind.home is Home.HOSTED and row.endpoint == kind.endpoint:
             return ("type", kind.name)
         # what stands behind the ? may be a key
         return ("type", kind.name, "endpoint", row.endpoint.partition("?")[0])

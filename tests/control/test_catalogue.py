@@ -287,11 +287,12 @@ def space(routed: Routed, name: str, model: str) -> str:
 
 
 @looked_up(
-    row_of("voyage", "voyage"), row_of("again", "voyage", endpoint="https://elsewhere.test/v1"),
-    row_of("cohere", "cohere"),
+    row_of("voyage", "voyage"), row_of("again", "voyage", api_key_env_var="ANOTHER_KEY"),
+    row_of("like", "voyage", endpoint="https://elsewhere.test/v1"), row_of("cohere", "cohere"),
 )  # fmt: skip
-def test_one_type_with_one_length_is_one_space(routed: Routed) -> None:
+def test_one_type_with_one_length_at_its_own_address_is_one_space(routed: Routed) -> None:
     assert space(routed, "voyage", CODE) == space(routed, "again", CODE)
+    assert space(routed, "voyage", CODE) != space(routed, "like", CODE)
     assert space(routed, "voyage", CODE) != space(routed, "cohere", CODE)
     # of the older model no length is known: nobody has said that both give the same
     assert space(routed, "voyage", OLD) != space(routed, "again", OLD)

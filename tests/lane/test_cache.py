@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -215,6 +216,18 @@ def test_a_cache_without_room_keeps_nothing() -> None:
     cache = Cache(0, shared=True)
     keep(cache, b'"a"')
     assert (len(cache), cache.bytes, cache.sections) == (0, 0, 0)
+
+
+def test_what_is_counted_is_what_python_takes_or_more() -> None:
+    tracemalloc.start()
+    try:
+        cache = Cache(1 << 30, shared=True)
+        for number in range(5000):
+            keep(cache, b"%050d" % number, b"%0900d" % number)
+        real = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.85 * cache.bytes <= real <= cache.bytes
 
 
 def test_a_section_whose_last_entry_goes_while_it_takes_one_comes_back() -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger("emr.cache")
 
 ROW_GUESS = 4096  # bytes of a row, 1,024 float32, by which the filter is laid out
 GENERATION_MIN = 1 << 10  # rows
-LOADED_AT_ONCE = 1000  # digests, 2 ms; then another thread may run
+LOADED_AT_ONCE = 1000  # digests, 5 ms; then another thread may run
 KEYS_KEPT = 256  # sections whose bytes are at hand
 
 
