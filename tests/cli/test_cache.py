@@ -1,13 +1,19 @@
-"""`emr cache`: what it shows and clears, of a server that runs."""
+"""`emr cache`: what it shows and clears of a running server; what doctor finds of its file."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from emr.cli import cache
+from emr.cli.checks import cache as checks
+from emr.cli.checks.finding import Level, Site
+from emr.control.cache.writer import DiskWriter
 from tests.cli.parts import QUIET, Commands, Home, listening, router
+from tests.cli.sites import configured, only
 
 OFF = QUIET + "\n[cache]\nmax_bytes = 0\n"
 
@@ -78,6 +84,50 @@ def test_a_test_of_a_provider_without_a_server_leaves_the_file_alone(
     assert emr("providers", "add", "--name", "v", "--type", "voyage").code == 0
     assert emr("providers", "test", "v").code == 1, "it has no key"
     assert not (home.places.home / "vectors.db").exists()
+
+
+# what doctor finds
+
+CONFIGURED = '[cache]\npath = "~/deep/vectors.db"\n'
+
+
+def test_doctor_says_nothing_of_a_file_that_nobody_wants(site: Site, home: Home) -> None:
+    for text in ("", CONFIGURED + "max_disk_bytes = 0\n"):
+        assert list(checks.check(configured(site, home, text))) == []
+
+
+def test_doctor_looks_at_the_file(site: Site, home: Home) -> None:
+    configured(site, home, CONFIGURED)
+    path = home.places.home / "deep" / "vectors.db"
+    assert "not there yet" in only(checks.check(site), "cache").message
+    DiskWriter(path, 1 << 20).close()
+    before = path.read_bytes()
+    found = only(checks.check(site), "cache")
+    assert (found.level, found.message) == (Level.OK, f"{path} can be used (0 MiB)")
+    assert path.read_bytes() == before
+    path.write_bytes(b"something else " * 100)
+    found = only(checks.check(site), "cache")
+    assert (found.level, "no SQLite database" in found.message) == (Level.WARNING, True)
+
+
+def test_doctor_finds_a_file_of_another_program(site: Site, home: Home) -> None:
+    configured(site, home, CONFIGURED)
+    path = home.places.home / "deep" / "vectors.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (a)")
+        other.commit()
+    found = only(checks.check(site), "cache")
+    assert (found.level, "another program" in found.message) == (Level.WARNING, True)
+
+
+def test_doctor_finds_a_folder_that_cannot_be_written(
+    site: Site, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(site, home, CONFIGURED)
+    monkeypatch.setattr(checks.os, "access", lambda path, mode: path != home.places.home)
+    found = only(checks.check(site), "cache")
+    assert (found.level, "cannot be written" in found.message) == (Level.WARNING, True)
 
 
 @pytest.mark.parametrize("value", [None, [], "text"])

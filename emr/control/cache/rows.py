@@ -143,8 +143,13 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file. Raises DiskError for one that is not ours, sqlite3.Error."""
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing. Raises sqlite3.Error."""
+    return sqlite3.connect(f"file:{uri_path(path)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+
+
+def check_ours(connection: sqlite3.Connection) -> bool:
+    """Whether the file has its tables already. Raises DiskError for one that is not ours."""
     execute = connection.execute
     (version,) = execute("PRAGMA user_version").fetchone()
     (application,) = execute("PRAGMA application_id").fetchone()
@@ -153,6 +158,12 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise DiskError("it belongs to another program: give another cache.path")
     if version > VERSION:
         raise DiskError("it was written by a later emr: use that one, or delete it")
+    return has_tables
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file. Raises DiskError for one that is not ours, sqlite3.Error."""
+    execute, has_tables = connection.execute, check_ours(connection)
     if not has_tables:
         execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first page is written
     execute("PRAGMA journal_mode = WAL")
