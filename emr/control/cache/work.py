@@ -17,7 +17,7 @@ from typing import NamedTuple
 from emr.control.cache.filter import Filter
 from emr.control.cache.reader import DiskReader
 from emr.control.cache.rows import Digester, DiskError, Numbered, Row, section_bytes
-from emr.control.cache.writer import PAUSE_S, DiskWriter
+from emr.control.cache.writer import DiskWriter
 from emr.front.forms.vectors import length_of, raw_of, written
 from emr.lane.cache import Key
 from emr.lane.ticket import Origin
@@ -26,6 +26,11 @@ log = logging.getLogger("emr.cache")
 
 ROW_GUESS = 4096  # bytes of a row, 1,024 float32, by which the filter is laid out
 GENERATION_MIN = 1 << 10  # rows
+# A thread that computes holds the interpreter for 5 ms at a time while the loop wants it, and one
+# that lets go of it for single calls has it back before the loop's thread is awake. So both threads
+# pause by themselves after a little work; this long, the loop wakes up.
+PAUSE_S = 0.0001
+WRITTEN_AT_ONCE = 32  # rows, 1 ms
 LOADED_AT_ONCE = 100  # digests, 0.5 ms
 MADE_AT_ONCE = 8  # vectors, 0.4 ms
 KEYS_KEPT = 256  # sections whose bytes are at hand
@@ -125,7 +130,9 @@ class DiskWork:
         def work(writer: DiskWriter) -> None:
             writer.remove(bad)
             writer.were_read(read)
-            self._number(writer.write(rows))
+            for start in range(0, len(rows), WRITTEN_AT_ONCE):
+                self._number(writer.write(rows[start : start + WRITTEN_AT_ONCE]))
+                time.sleep(PAUSE_S)
             self.filter.forget_before(writer.oldest())
 
         self._do(work)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +32,6 @@ from emr.control.private import make_folder, open_private
 
 EVICTED_AT_ONCE = 256  # rows, 1 MiB of 1,024 float32; and not more than
 EVICTED_PART = 16  # of all rows
-# A thread that computes holds the interpreter for 5 ms at a time while the loop wants it, and one
-# that lets go of it for single calls has it back before the loop's thread is awake. So both threads
-# pause by themselves after a little work; this long, the loop wakes up.
-PAUSE_S = 0.0001
-WRITTEN_AT_ONCE = 32  # rows, 1 ms
 PART_OF_ALL = 4  # what is written at once takes a quarter of the room at the most
 VACUUMED_AT_ONCE = 256  # pages
 
@@ -95,15 +89,13 @@ class DiskWriter:
         with refusals():
             while rows:
                 count, size = 0, 0
-                few = min(len(rows), WRITTEN_AT_ONCE)
-                while count < few and size + rows[count].size <= most:
+                while count < len(rows) and size + rows[count].size <= most:
                     size += rows[count].size
                     count += 1
                 with self._transaction():
                     numbered += self._make_room(size)
                     numbered += self._write(rows[:count])
                 rows = rows[count:]
-                time.sleep(PAUSE_S)
             numbered += self._keep_to_room()
         return numbered
 
