@@ -32,11 +32,13 @@ from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
 from emr.control.trials import Trials
+from emr.control.usage import Usage
 from emr.control.views import Views
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
@@ -47,7 +49,7 @@ from emr.front.tls import server_context
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
-from emr.pump import Pump
+from emr.pump import Pump, in_turn
 from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import home_of
@@ -101,14 +103,21 @@ class App:
         makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
         self.accounts = Accounts(self.pump, makers)
         self.catalogue = Catalogue(KINDS, self.providers, settings)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue)
+        self.quotas = Quotas(self.pump.clock, shell.wall, settings.keys.limits())
+        self.quotas.heed(self.keys)
+        self.usage = Usage(start.store, shell, self.quotas, self.catalogue.price, settings.usage)
+        ledger = self.usage.ledger
+        self.desk = FrontDesk(
+            self.providers, self.accounts, self.pump, self.catalogue, self.quotas, ledger
+        )
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
             )
         )  # fmt: skip
-        self.pump.observe = self.overview.called
+        self.pump.observe = in_turn(ledger.called, self.overview.called)
+        self.pump.observe_end = ledger.ended
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
@@ -118,10 +127,15 @@ class App:
             *caller_routes(self.desk, self.pump.clock, offload),
             *Views(self.overview.take).routes(),
             *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(self.providers, makers, self.catalogue, self._cleared).routes(),
+            *self.usage.routes(),
+            *Trials(
+                self.providers, makers, self.catalogue, self._cleared, ledger.called_by_operator
+            ).routes(),
         ]
         self.overview.name_routes(routes)
-        service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
+        service = FrontService(
+            routes, self.keys.ring, self.pump.clock, self.overview.answered, self.quotas.headers
+        )
         self.listener = Listener(service, server_limits(settings))
         self.drain_asked = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
@@ -167,6 +181,7 @@ class App:
         self._local.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.keys.close()
+        self.usage.close()
         self._start.store.close()
 
     # configuration
@@ -192,6 +207,7 @@ class App:
             self.keys.ring.set_admin_secret(secret.value)
         set_level(settings.log.level)
         self.catalogue.settings = settings
+        self.quotas.defaults = settings.keys.limits()
         self.providers.reload(settings)
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()

@@ -32,6 +32,7 @@ from emr.upstream.call import Call, Caller
 log = logging.getLogger("emr.pump")
 
 Observer = Callable[[Send, Outcome, float], None]
+EndObserver = Callable[[Request], None]
 
 STOPPING = Refusal("overloaded", "emr is stopping; try again in a moment", retry_after=1.0)
 
@@ -40,17 +41,32 @@ def ignore_call(send: Send, outcome: Outcome, seconds: float) -> None:
     """The observer of a pump whose calls nobody counts."""
 
 
+def ignore_end(request: Request) -> None:
+    """The observer of a pump whose requests nobody counts."""
+
+
+def in_turn(*observers: Observer) -> Observer:
+    """One observer that tells several, the first one first."""
+
+    def observe(send: Send, outcome: Outcome, seconds: float) -> None:
+        for each in observers:
+            each(send, outcome, seconds)
+
+    return observe
+
+
 class Pump:
     """Carries out what the roster decides, on the running event loop.
 
     Mutable state: the caller of each account, the closed accounts that still have work, the tasks
     of the calls in flight, whether a turn is due, whether it has stopped, and the timer. `observe`
-    is told of every call that ended.
+    is told of every call that ended, `observe_end` of every request: answered, refused, or left.
     """
 
     def __init__(self, roster: Roster, loop: asyncio.AbstractEventLoop) -> None:
         self.roster = roster
         self.observe: Observer = ignore_call
+        self.observe_end: EndObserver = ignore_end
         self._loop = loop
         self._callers: dict[Account, Caller] = {}
         self._closing: set[Account] = set()
@@ -115,6 +131,7 @@ class Pump:
     def leave(self, request: Request) -> None:
         """The caller of `request` went away."""
         self.roster.abandon(request)
+        self.observe_end(request)
         self._turn_soon()
 
     @property
@@ -197,6 +214,10 @@ class Pump:
                 request.done(request)
             except Exception:
                 log.exception("The answer to a request could not be given")
+            try:
+                self.observe_end(request)
+            except Exception:
+                log.exception("A request could not be counted")
 
     async def _call(self, send: Send) -> None:
         batch = send.batch

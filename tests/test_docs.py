@@ -12,6 +12,7 @@ from emr.control.admin import Admin
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
 from emr.control.trials import Trials
+from emr.control.usage import Usage
 from emr.control.views import Views
 from emr.front.callers import FORMS
 from emr.front.refusals import STATUS
@@ -41,6 +42,7 @@ def registered_routes() -> set[tuple[str, str]]:
         Views.routes(Views.__new__(Views)),
         Admin.routes(Admin.__new__(Admin)),
         Trials.routes(Trials.__new__(Trials)),
+        Usage.routes(Usage.__new__(Usage)),
     ]
     made = {
         (method, route.pattern) for table in tables for route in table for method in route.methods

@@ -15,12 +15,15 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
+from emr.control.ledger import Ledger
 from emr.control.providers import Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import Row
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
@@ -46,15 +49,26 @@ class Target(NamedTuple):
 
 
 class FrontDesk:
-    """The real desk. `catalogue` is what it knows of models, with the settings in use."""
+    """The real desk. `catalogue` is what it knows of models, with the settings in use.
+
+    `quotas` are the limits of keys; `ledger` is told of whom they keep out.
+    """
 
     def __init__(
-        self, providers: Providers, accounts: Accounts, pump: Pump, catalogue: Catalogue
+        self,
+        providers: Providers,
+        accounts: Accounts,
+        pump: Pump,
+        catalogue: Catalogue,
+        quotas: Quotas,
+        ledger: Ledger,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
+        self._quotas = quotas
+        self._ledger = ledger
         self._destinations = Destinations(providers, catalogue)
         # the members that know of each other, while the accounts are the same
         self._related: set[tuple[Account, ...]] = set()
@@ -148,6 +162,15 @@ class FrontDesk:
         call_s = account.latency.estimate_s(sum(tokens))
         return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
 
+    def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
+        """See emr.front.desk.Desk."""
+        refusal = self._quotas.admit(principal, requests, partial(estimate_of, plans))
+        if refusal is not None:
+            self._pump.refused[refusal.type] += len(plans)
+            for plan in plans:
+                self._ledger.limited(principal.id, plan.provider, plan.params.model, 1)
+            raise Refused(refusal)
+
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
         members = _target(plan).members
@@ -162,6 +185,7 @@ class FrontDesk:
         if len(members) > 1:
             self._relate(members)
         self._pump.submit(members, request)
+        self._quotas.hold(request)
 
     def _open_again(self, plan: Plan) -> tuple[Account, ...]:
         """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
@@ -206,6 +230,15 @@ class FrontDesk:
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
         return self._catalogue.settings.server.max_texts_per_request
+
+
+def estimate_of(plans: Iterable[Plan]) -> int:
+    """The tokens that planned requests are expected to cost."""
+    tokens = 0
+    for plan in plans:
+        caps = _target(plan).members[0].caps
+        tokens += sum(caps.weigh(plan.texts, token_ids=plan.params.token_ids))
+    return tokens
 
 
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:

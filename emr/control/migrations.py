@@ -74,7 +74,34 @@ def first_tables(connection: sqlite3.Connection) -> tuple[str, ...]:
     return news
 
 
-STEPS: tuple[Step, ...] = (first_tables,)
+_USAGE = """CREATE TABLE usage (
+    hour INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    errors INTEGER NOT NULL,
+    abandoned INTEGER NOT NULL,
+    limited INTEGER NOT NULL,
+    texts INTEGER NOT NULL,
+    cache_hits INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    call_parts INTEGER NOT NULL,
+    alone INTEGER NOT NULL,
+    tokens_without_price INTEGER NOT NULL,
+    cost REAL NOT NULL,
+    PRIMARY KEY (hour, key_id, provider, model)
+) WITHOUT ROWID"""
+
+
+def usage_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 2: usage by the hour, and which key a rotated one stands in the place of."""
+    connection.execute(_USAGE)
+    connection.execute("ALTER TABLE api_keys ADD COLUMN replaces TEXT")
+    return ()
+
+
+STEPS: tuple[Step, ...] = (first_tables, usage_table)
 
 
 def version_of(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> int:
