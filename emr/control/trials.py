@@ -30,7 +30,7 @@ from emr.lane.refusal import Refusal, Refused
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending, Outcome
 from emr.lane.words import sentence
-from emr.upstream.call import Call, Caller
+from emr.upstream.call import Call, Caller, call_with
 
 SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256)
 SAMPLES = 3
@@ -138,7 +138,8 @@ class Trials:
     ) -> tuple[Outcome, float]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        outcome = await caller.call(Call(Params(tried.model), texts, True, None, CALL_S, CALL_S))
+        call = Call(Params(tried.model), texts, True, None, CALL_S, CALL_S)
+        outcome = await call_with(caller, call)
         billed = outcome.reply.tokens if outcome.reply is not None else None
         self._called(tried.row.name, tried.model, billed or 0)
         return outcome, loop.time() - started
