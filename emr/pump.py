@@ -217,14 +217,7 @@ class Pump:
                 self.answered_texts += len(request.texts)
             else:
                 self.refused[request.refusal.type] += 1
-            try:
-                request.done(request)
-            except Exception:
-                log.exception("The answer to a request could not be given")
-            try:
-                self.observe_end(request)
-            except Exception:
-                log.exception("A request could not be counted")
+            finish(request, self.observe_end)
 
     def _begin(self, send: Send) -> None:
         batch = send.batch
@@ -264,6 +257,18 @@ class Pump:
             self.observe(send, outcome, seconds)
         except Exception:
             log.exception("A provider call could not be counted")
+
+
+def finish(request: Request, observe: EndObserver) -> None:
+    """Answer a request, and then tell who counts it; a failure of either touches no other."""
+    try:
+        request.done(request)
+    except Exception:
+        log.exception("The answer to a request could not be given")
+    try:
+        observe(request)
+    except Exception:
+        log.exception("A request could not be counted")
 
 
 def broken() -> Outcome:

@@ -176,23 +176,8 @@ class FrontDesk:
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         """See emr.front.desk.Desk."""
-        return sorted(plans, key=self._standing)
-
-    def _standing(self, plan: Plan) -> int:
-        """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
-        members = [each for each in _target(plan).members if healthy(each)]
-        if not members:
-            return 2
-        return 0 if any(self._may_go(each, plan) for each in members) else 1
-
-    def _may_go(self, account: Account, plan: Plan) -> bool:
-        """Whether neither gate nor pace makes a request wait for longer than its call takes."""
         now = self._pump.clock()
-        if account.gate.until > now:
-            return False
-        tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
-        call_s = account.latency.estimate_s(sum(tokens))
-        return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+        return sorted(plans, key=lambda plan: standing(plan, now))
 
     def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
         """See emr.front.desk.Desk."""
@@ -262,6 +247,23 @@ class FrontDesk:
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
         return self._catalogue.settings.server.max_texts_per_request
+
+
+def standing(plan: Plan, now: float) -> int:
+    """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
+    members = [each for each in _target(plan).members if healthy(each)]
+    if not members:
+        return 2
+    return 0 if any(may_go(each, plan, now) for each in members) else 1
+
+
+def may_go(account: Account, plan: Plan, now: float) -> bool:
+    """Whether neither gate nor pace makes a request wait for longer than its call takes."""
+    if account.gate.until > now:
+        return False
+    tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
+    call_s = account.latency.estimate_s(sum(tokens))
+    return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
 
 
 def estimate_of(plans: Iterable[Plan]) -> int:

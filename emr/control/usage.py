@@ -89,6 +89,7 @@ class Usage:
 
     def _begun(self) -> None:
         """The first line since the last flush is made."""
+        self._quotas.turn_month()  # before it counts: nothing may have been, over its end
         self._hour = self._this_hour()
         self._flush_later()
 
