@@ -23,6 +23,7 @@ ASKED = ("by", "since", "until")
 DEFAULT_BY = "key,provider,model"
 DEFAULT_SINCE = "30d"
 ROWS_MAX = 10_000  # 4 MB of JSON; what somebody wants of more is a shorter time
+LAST_HOUR = 61_623_720  # of the year 9000: it can be written, whatever zone it was asked in
 OWN_NAME = "emr's own"
 COUNTS = ("requests", "errors", "abandoned", "limited", "texts", "cache_hits", "tokens")
 MEASURES = (*COUNTS, "calls", "calls_saved", "cost", "tokens_without_price")
@@ -38,8 +39,8 @@ def question_of(given: Mapping[str, str], now: float) -> Question:
         if name not in ASKED:
             reason = f"is not known; there are {', '.join(ASKED)}{nearest(name, ASKED)}"
             raise _refused(name, reason)
-    since = _hour(given.get("since", DEFAULT_SINCE), "since", now)
-    until = _hour(given["until"], "until", now) if "until" in given else int(now) // HOUR_S + 1
+    since = _hour(given.get("since") or DEFAULT_SINCE, "since", now)
+    until = _hour(given["until"], "until", now) if given.get("until") else int(now) // HOUR_S + 1
     if until <= since:
         raise _refused("until", "must be later than since, by an hour at least")
     return Question(_groups(given.get("by", DEFAULT_BY)), since, until)
@@ -72,7 +73,7 @@ def _hour(text: str, name: str, now: float) -> int:
             " or month"
         )
         raise _refused(name, reason) from error
-    return max(0, int(at) // HOUR_S)
+    return max(0, min(int(at) // HOUR_S, LAST_HOUR))
 
 
 def _refused(param: str, reason: str) -> Refused:
