@@ -28,6 +28,7 @@ from emr.control.desk import FrontDesk
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
+from emr.control.learned import Learned
 from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
@@ -100,8 +101,10 @@ class App:
         self.keys = Keys(start.store, shell, start.places)
         self.keys.ring.set_admin_secret(start.secret.value if start.secret else None)
         self.providers = Providers(start.store, Environs(row_rules(), is_installed, post), settings)
-        makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
-        self.accounts = Accounts(self.pump, makers)
+        makers = Makers(KINDS, self._key_of, self._caller_of, home_of_row)
+        self.learned = Learned(start.store, shell)
+        self.accounts = Accounts(self.pump, makers, self.learned)
+        self.learned.accounts = self.accounts.all
         self.catalogue = Catalogue(KINDS, self.providers, settings)
         self.quotas = Quotas(self.pump.clock, shell.wall, settings.keys.limits())
         self.quotas.heed(self.keys)
@@ -116,12 +119,12 @@ class App:
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
             )
         )  # fmt: skip
-        self.pump.observe = in_turn(ledger.called, self.overview.called)
+        self.pump.observe = in_turn(ledger.called, self.overview.called, self.learned.called)
         self.pump.observe_end = ledger.ended
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
-        offload = Threads(self.loop, self._threads, self._broken)
+        offload = Threads(self.loop, self._threads, work_failed)
         works = Works(self.config, self.reload, self.ask_to_drain, self.overview.learned_caps)
         routes = [
             *caller_routes(self.desk, self.pump.clock, offload),
@@ -182,6 +185,7 @@ class App:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.keys.close()
         self.usage.close()
+        self.learned.close()
         self._start.store.close()
 
     # configuration
@@ -257,11 +261,6 @@ class App:
         except ValueError as error:
             raise Refused(Refusal("provider_error", str(error), final=True)) from None
 
-    @staticmethod
-    def _home_of(row: Row) -> Home:
-        kind = KINDS[row.provider_type]
-        return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
-
     def _providers_changed(self, names: frozenset[str]) -> None:
         for name in self.accounts.changed({name: self.providers.get(name) for name in names}):
             self.overview.changed(name)
@@ -274,9 +273,16 @@ class App:
         self.accounts.reset(row)
         self.overview.cleared(row.name)
 
-    @staticmethod
-    def _broken(error: BaseException) -> None:
-        log.error("Work in a thread failed", exc_info=error)
+
+def home_of_row(row: Row) -> Home:
+    """Where a provider runs."""
+    kind = KINDS[row.provider_type]
+    return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+
+def work_failed(error: BaseException) -> None:
+    """Work in a thread met a defect."""
+    log.error("Work in a thread failed", exc_info=error)
 
 
 def raise_file_limit(wanted: int) -> None:

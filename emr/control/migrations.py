@@ -101,7 +101,17 @@ def usage_table(connection: sqlite3.Connection) -> tuple[str, ...]:
     return ()
 
 
-STEPS: tuple[Step, ...] = (first_tables, usage_table)
+def learned_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 3: what accounts learned of their providers' limits."""
+    connection.execute(
+        "CREATE TABLE learned (provider TEXT NOT NULL, scope TEXT NOT NULL,"
+        " key_variable TEXT NOT NULL, made_of TEXT NOT NULL, content BLOB NOT NULL,"
+        " at REAL NOT NULL, PRIMARY KEY (provider, scope, key_variable)) WITHOUT ROWID"
+    )
+    return ()
+
+
+STEPS: tuple[Step, ...] = (first_tables, usage_table, learned_table)
 
 
 def version_of(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> int:
