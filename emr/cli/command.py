@@ -27,6 +27,7 @@ COMMANDS = (
     "config",
     "status",
     "health",
+    "usage",
     "embed",
     "bench",
     "fake",

@@ -58,6 +58,7 @@ class Request:
         "billed",
         "body",
         "bulk",
+        "cached",
         "caller",
         "deadline",
         "done",
@@ -111,6 +112,7 @@ class Request:
         self.model = params.model
         self.answered_by = ""  # the provider where it waits, or that answered it
         self.billed = 0  # tokens, its exact share of what the provider billed
+        self.cached = 0  # of its texts, those that came from the cache
         self.attempts = 0  # calls that carried a part of it
         self.batch_texts = 0  # texts in the largest call that it shared
         self.queue_s = 0.0  # the longest that a part of it waited before its last call
@@ -179,8 +181,8 @@ class Batch:
     """The tickets of one lane that travel in one call, in the order of their texts."""
 
     __slots__ = (
-        "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number", "part",
-        "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
+        "bill", "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number",
+        "part", "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
     )  # fmt: skip
 
     def __init__(self, params: Params, tickets: list[Ticket]) -> None:
@@ -203,6 +205,8 @@ class Batch:
         self.trial: Trial | None = None  # an isolation call: of this trial, and what it is in it
         self.part: Part | None = None
         self.short = False  # its time to the first byte is under what such calls need
+        # set when the reply came: who pays how many of the tokens that the provider billed
+        self.bill: Sequence[tuple[Request, int]] = ()
 
     def payload(self) -> list[bytes]:
         """The JSON texts, in the order in which the vectors come back."""

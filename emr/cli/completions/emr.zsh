@@ -21,6 +21,7 @@ _shtab_emr_commands() {
     providers:'the providers'
     serve:'start the router'
     status:'what the router did'
+    usage:'what was used, and its cost'
   )
   _describe 'emr commands' _commands
 }
@@ -453,6 +454,23 @@ _shtab_emr_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_status_defaults_added=0
 
+_shtab_emr_usage_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--by[of key, provider, model, day, hour\; key,provider,model without it, \'\' for a total]:A,B:"
+  "--since[a time, a date, a span (12h, 30d, 8w) or month, the present one\; without it 30d]:WHEN:"
+  "--until[before this time\; without it now]:WHEN:"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--csv[print CSV]"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_usage_defaults_added=0
+
 
 _shtab_emr() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->emr'
@@ -483,6 +501,7 @@ _shtab_emr() {
         providers) _shtab_emr_providers ;;
         serve) _arguments -C -s $_shtab_emr_serve_options ;;
         status) _arguments -C -s $_shtab_emr_status_options ;;
+        usage) _arguments -C -s $_shtab_emr_usage_options ;;
       esac
   esac
 }
