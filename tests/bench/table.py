@@ -1,0 +1,133 @@
+"""The table: every row on every peer, in rounds, so that what the machine does meets all alike.
+
+In a round each row is measured on all peers one after another; a ratio is of two figures of the
+same row and round. Who begins goes round. All peers run all the time and idle when not asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bench.machine import machine
+from tests.bench.measure import Measured, Measurement, Stuck
+from tests.bench.peers import ALL, chosen_peers
+from tests.bench.peers.peer import NotStarted, Place, Subject, WrongAnswer, check_answer, free_port
+from tests.bench.peers.plain import direct
+from tests.bench.provider import provider
+from tests.bench.report import Report, write_report
+from tests.bench.rows import ROWS, Row, chosen
+from tests.bench.usage import usage
+
+ROUNDS = 3
+SECONDS = 1.5
+OUT = Path(__file__).parent.parent.parent / "docs" / "performance"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options of the table."""
+    parser.add_argument("--rows", nargs="*", default=[], help="names or patterns; see --list")
+    parser.add_argument("--peers", nargs="*", default=[], help=", ".join(ALL))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"(default {ROUNDS})")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help=f"of a measurement (default {SECONDS})"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder of table.md, table.json")
+    parser.add_argument("--list", action="store_true", help="list the rows, measure nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print and write the table."""
+    rows = chosen(args.rows)
+    if args.list or not rows:
+        print("\n".join(row.name for row in (ROWS if args.list else rows)))
+        return 0 if args.list else 2
+    report = Report(machine(args.venvs))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        behind = stack.enter_context(provider(args.venvs))
+        subjects = [direct(behind.port)]
+        for peer in chosen_peers(args.peers):
+            missing = peer.missing(args.venvs)
+            if missing:
+                report.skipped[peer.name] = missing
+                print(f"skipped: {missing}", file=sys.stderr)
+                continue
+            home = folder / peer.name
+            home.mkdir()
+            place = Place(home, free_port(), behind.port, args.venvs)
+            try:
+                subject = stack.enter_context(peer.started(place))
+            except NotStarted as error:
+                report.skipped[peer.name] = str(error).splitlines()[0]
+                print(f"skipped: {error}", file=sys.stderr)
+                continue
+            report.started(subject, usage(subject.pid).rss_kib / 1024)
+            subjects.append(subject)
+        check_all(subjects)
+        measurement = Measurement(behind, args.seconds)
+        for number in range(args.rounds):
+            one_round(measurement, rows, subjects, report, number)
+        report.end(args.rounds, args.seconds)
+    if not report.measured:
+        return 1
+    print(write_report(report, args.out))
+    return 0
+
+
+def check_all(subjects: list[Subject]) -> None:
+    """All give the provider's vectors, of one text and of many, as numbers and as base64.
+
+    Raises WrongAnswer. Numbers are compared as float32: peers write them anew.
+    """
+    for encoding in ("float", "base64"):
+        wanted = check_answer(subjects[0].door, encoding, 1)[0]
+        for subject in subjects:
+            texts = min(3, subject.texts_max)
+            for vector in check_answer(subject.door, encoding, texts):
+                if not same(vector, wanted):
+                    raise WrongAnswer(f"{subject.name} gives other vectors ({encoding})")
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two vectors are equal, numbers within what float32 tells apart."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            abs(a - b) <= 1e-7 for a, b in zip(one, other, strict=True)
+        )
+    return one == other
+
+
+def one_round(
+    measurement: Measurement, rows: list[Row], subjects: list[Subject], report: Report, number: int
+) -> None:
+    """Every row on every subject, once."""
+    for row in rows:
+        turn = number % len(subjects)
+        for subject in subjects[turn:] + subjects[:turn]:
+            if row.shape.callers > subject.callers_max or row.shape.texts > subject.texts_max:
+                continue
+            began = time.perf_counter()
+            try:
+                measured = measurement.take(subject, row)
+            except Stuck as error:
+                report.troubles.append(f"{subject.name}, {row.name}: {error}")
+                print(f"{number + 1} {row.name:24} {subject.name:11} {error}", file=sys.stderr)
+                continue
+            report.add(measured)
+            tell(number, measured, time.perf_counter() - began)
+
+
+def tell(number: int, measured: Measured, seconds: float) -> None:
+    """One line of progress."""
+    print(
+        f"{number + 1} {measured.row:24} {measured.subject:11} {measured.cpu_us:9.1f} us CPU "
+        f"{measured.rate:8.0f}/s  p50 {measured.p50_ms:8.2f} ms  p99 {measured.p99_ms:8.2f} ms  "
+        f"{measured.rss_mib:6.0f} MiB  provider {measured.provider_share:4.0%} "
+        f"wrk {measured.load_share:4.0%}  {measured.failures} failed  ({seconds:.1f} s)",
+        file=sys.stderr,
+    )
