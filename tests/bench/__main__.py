@@ -10,11 +10,14 @@ import resource
 import sys
 from pathlib import Path
 
-from tests.bench import install, table
+from tests.bench import ends, idle, install, soak, stages, starts, table
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = 24_000  # each peer's own: 10,000 connections of clients, as many to the provider, some
-COMMANDS = {"table": table, "install": install}
+COMMANDS = {
+    "table": table, "install": install, "idle": idle, "soak": soak, "ends": ends,
+    "starts": starts, "profile": stages,
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:

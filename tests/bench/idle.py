@@ -1,63 +1,69 @@
-"""Idle connections: many are opened on a subject and left alone."""
+"""Memory of idle connections: fresh ones, and such as had an answer.
+
+For each peer: its memory, then with N connections on which nothing was said, then after each had
+one request answered (one at a time, so that what is left is the connection's own), then when all
+are closed. The floor is a server on uvloop and httptools that does nothing else.
+"""
 
 from __future__ import annotations
 
-import json
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import argparse
+import sys
+import time
+from pathlib import Path
 
-from tests.bench.peers.peer import Door
+from tests.bench.connections import opened, use
+from tests.bench.machine import machine
+from tests.bench.page import OUT, Page, table
+from tests.bench.peers import chosen_peers
+from tests.bench.peers.peer import Peer
+from tests.bench.running import alone
+from tests.bench.usage import usage
 
-ANSWER_S = 30.0
-
-
-def request_of(door: Door) -> bytes:
-    """An embedding request of one text."""
-    body = json.dumps({"model": door.model, "input": ["an idle connection's only text"]}).encode()
-    lines = [f"POST {door.path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in door.headers().items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-@contextmanager
-def opened(door: Door, count: int) -> Iterator[list[socket.socket]]:
-    """That many connections to a subject; closed at the end."""
-    connections: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            connections.append(socket.create_connection(("127.0.0.1", door.port), ANSWER_S))
-        yield connections
-    finally:
-        for each in connections:
-            each.close()
+COUNT = 10_000
+PEERS = ["emr", "nginx", "floor"]
+SETTLE_S = 0.5  # for the subject to accept the last, or to see them closed
 
 
-def use(door: Door, connections: list[socket.socket]) -> None:
-    """One embedding request over each connection, answered before the next is sent."""
-    request = request_of(door)
-    for each in connections:
-        each.sendall(request)
-        read_answer(each)
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--connections", type=int, default=COUNT, help=f"(default {COUNT})")
+    parser.add_argument("--peers", nargs="*", default=PEERS, help=f"(default {' '.join(PEERS)})")
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder of idle.md, idle.json")
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    """A whole answer; raises ConnectionError for another status than 200, or an early end."""
-    told = b""
-    while b"\r\n\r\n" not in told:
-        told += _some(connection)
-    head, _, body = told.partition(b"\r\n\r\n")
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
-        raise ConnectionError(f"an idle connection got {told[:200]!r}")
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
-    length = int(fields[b"content-length"])
-    while len(body) < length:
-        body += _some(connection)
-    return body
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    page = Page("idle", f"{args.connections:,} idle connections", machine(args.venvs))
+    rows, told = [], {}
+    for peer in chosen_peers(args.peers):
+        missing = peer.missing(args.venvs)
+        if missing:
+            print(f"skipped: {missing}", file=sys.stderr)
+            continue
+        kib = measure(peer, args.venvs, args.connections)
+        told[peer.name] = kib
+        each = [(after - kib[0]) / args.connections for after in kib[1:3]]
+        rows.append([
+            peer.name, f"{kib[0] / 1024:.1f}", f"{kib[1] / 1024:.1f}", f"{each[0]:.2f}",
+            f"{kib[2] / 1024:.1f}", f"{each[1]:.2f}", f"{kib[3] / 1024:.1f}",
+        ])  # fmt: skip
+    head = ["", "none, MiB", "fresh, MiB", "KiB each", "used, MiB", "KiB each", "closed, MiB"]
+    page.parts.append(table(head, rows))
+    page.data = {"connections": args.connections, "kib": told}
+    print(page.write(args.out))
+    return 0
 
 
-def _some(connection: socket.socket) -> bytes:
-    told = connection.recv(65536)
-    if not told:
-        raise ConnectionError("an idle connection was closed")
-    return told
+def measure(peer: Peer, venvs: Path, count: int) -> list[int]:
+    """Resident KiB: without connections, with fresh ones, with used ones, with none again."""
+    with alone(peer, venvs) as (subject, _):
+        kib = [usage(subject.pid).rss_kib]
+        with opened(subject.door, count) as connections:
+            time.sleep(SETTLE_S)
+            kib.append(usage(subject.pid).rss_kib)
+            use(subject.door, connections)
+            kib.append(usage(subject.pid).rss_kib)
+        time.sleep(SETTLE_S)
+        kib.append(usage(subject.pid).rss_kib)
+    return kib

@@ -67,7 +67,9 @@ class Load:
 
 def program() -> str:
     """wrk's program; ends the bench when there is none."""
-    return shutil.which("wrk") or sys.exit("bench: the load generator wrk is missing (apt install wrk)")
+    return shutil.which("wrk") or sys.exit(
+        "bench: the load generator wrk is missing (apt install wrk)"
+    )
 
 
 @contextmanager
@@ -79,9 +81,7 @@ def load(door: Door, shape: Shape) -> Iterator[Load]:
         "--", shape.encoding, str(shape.texts), str(shape.cycle), door.model, door.key,
         str(next(RUNS)),
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield Load(process)
     finally:

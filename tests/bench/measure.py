@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tests.bench.idle import opened
+from tests.bench.connections import opened
 from tests.bench.load import Load, load
 from tests.bench.peers.peer import Subject
 from tests.bench.provider import Provider

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -11,17 +10,19 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.measure import Measured
+from tests.bench.page import Page, figure, table
 from tests.bench.peers.peer import Subject
 
 YARDSTICK = "nginx"
 ORDER = ("direct", "floor", "nginx", "emr", "tensorzero", "batched", "litellm")
+Cell = Callable[[list[Measured], list[Measured]], str]
 
 
 class Report:
     """What was measured."""
 
-    def __init__(self, described: dict[str, str]) -> None:
-        self.described = described
+    def __init__(self, machine: dict[str, str]) -> None:
+        self.machine = machine
         self.skipped: dict[str, str] = {}
         self.starts: dict[str, dict[str, float]] = {}
         self.troubles: list[str] = []
@@ -41,8 +42,8 @@ class Report:
 
     def end(self, rounds: int, seconds: float) -> None:
         """All rounds are done."""
-        self.described["rounds"] = f"{rounds} of {seconds:g} s a measurement"
-        self.described["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
+        self.machine["rounds"] = f"{rounds} of {seconds:g} s a measurement"
+        self.machine["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
     @property
     def subjects(self) -> list[str]:
@@ -57,15 +58,24 @@ class Report:
             rows.setdefault(each.row, defaultdict(list))[each.subject].append(each)
         return rows
 
+    def table(self, title: str, cell: Cell) -> str:
+        """One Markdown table: a line each row, a column each subject."""
+        lines = []
+        for row, by_subject in self.rows().items():
+            yardstick = by_subject.get(YARDSTICK, [])
+            lines.append(
+                [row]
+                + [
+                    cell(by_subject[name], yardstick) if name in by_subject else "–"
+                    for name in self.subjects
+                ]
+            )
+        return table([title, *self.subjects], lines)
+
 
 def ratios(some: list[Measured], yardstick: list[Measured]) -> list[float]:
     """CPU a request of one by that of the other, round by round."""
     return [a.cpu_us / b.cpu_us for a, b in zip(some, yardstick, strict=False) if b.cpu_us > 0]
-
-
-def figure(value: float) -> str:
-    """With as many places as can be trusted."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def spread(values: Iterable[float]) -> str:
@@ -74,28 +84,15 @@ def spread(values: Iterable[float]) -> str:
     return f"{figure(min(values))}–{figure(max(values))}"
 
 
-def table(report: Report, title: str, cell: Callable[[list[Measured], list[Measured]], str]) -> str:
-    """One Markdown table, a row each, a column for each subject."""
-    names = report.subjects
-    lines = [f"| {title} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for row, by_subject in report.rows().items():
-        cells = [
-            cell(by_subject[name], by_subject.get(YARDSTICK, [])) if name in by_subject else "–"
-            for name in names
-        ]
-        lines.append(f"| {row} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def cpu_cell(some: list[Measured], yardstick: list[Measured]) -> str:
     """Microseconds of CPU a request, and the ratio to the yardstick with its spread."""
     if some[0].cpu_s == 0:
         return "–"
     told = figure(median(each.cpu_us for each in some))
-    if some[0].subject == YARDSTICK or not yardstick:
-        return f"{told} ({spread(each.cpu_us for each in some)})"
     of = ratios(some, yardstick)
-    return f"{told}, **×{figure(median(of))}** ({spread(of)})" if of else told
+    if some[0].subject == YARDSTICK or not of:
+        return f"{told} ({spread(each.cpu_us for each in some)})"
+    return f"{told}, **×{figure(median(of))}** ({spread(of)})"
 
 
 def wall_cell(some: list[Measured], _: list[Measured]) -> str:
@@ -115,73 +112,64 @@ def calls_cell(some: list[Measured], _: list[Measured]) -> str:
 
 
 def in_the_way(report: Report) -> str:
-    """How it was checked that neither provider nor load generator was what is measured."""
-    busiest = max(report.measured, key=lambda each: max(each.provider_share, each.load_share))
-    peers = [each for each in report.measured if each.subject != "direct"]
-    if not peers:
-        peers = [busiest]
-    worst = max(peers, key=lambda each: max(each.provider_share, each.load_share))
+    """How it was checked that neither provider nor load generator is what is measured."""
+
+    def share(each: Measured) -> float:
+        return max(each.provider_share, each.load_share)
+
+    peers = [each for each in report.measured if each.subject != "direct"] or report.measured
+    worst, fastest = max(peers, key=share), max(report.measured, key=lambda each: each.rate)
     return (
-        "Provider (compiled, one thread) and wrk (compiled, one thread) are measured with every "
-        f"row. In front of a peer, the provider took at most "
-        f"{max(each.provider_share for each in peers):.0%} of a core and wrk at most "
-        f"{max(each.load_share for each in peers):.0%} (the most in {worst.row} of "
-        f"{worst.subject}); asked directly, they reach {busiest.rate:,.0f} requests a second in "
-        f"{busiest.row}. CPU a request does not depend on them; requests a second may, where the "
-        "sum of all is all of the machine's cores."
+        "Provider and wrk, both compiled and of one thread, are measured with every row. Before a "
+        f"peer the provider took at most {max(each.provider_share for each in peers):.0%} of a "
+        f"core and wrk at most {max(each.load_share for each in peers):.0%} (the most in "
+        f"{worst.row} of {worst.subject}). The most that they did was {fastest.rate:,.0f} requests "
+        f"a second ({fastest.row}, {fastest.subject}). CPU a request does not depend on them; "
+        "requests a second do where all processes together fill the machine's cores."
     )
 
 
-def markdown(report: Report) -> str:
+def page(report: Report) -> Page:
     """The whole page."""
-    parts = [
-        "# The table of `scripts/bench`",
-        "Written by it; [performance.md](../performance.md) tells how to read it. A row is "
-        "encoding, texts in a request × callers, latency of the provider. `direct` is the "
-        "provider without anybody between.",
-        "\n".join(f"- {name}: {value}" for name, value in report.described.items()),
+    made = Page("table", "The table of `scripts/bench`", report.machine)
+    starts = [
+        (name, f"{each['seconds']:.2f}", f"{each['rss_mib']:.0f}")
+        for name, each in report.starts.items()
+    ]
+    notes = [f"- left out: {name} ({why})" for name, why in report.skipped.items()]
+    notes += [f"- {trouble}" for trouble in report.troubles]
+    made.parts = [
+        "A row is encoding, texts in a request × callers, latency of the provider; `hits` are "
+        "64 requests asked again and again. `direct` is the provider without anybody between.",
         "## CPU",
         "Microseconds of CPU of the subject's processes for one request (median of the rounds), "
         "and the ratio to nginx in the same round (median, smallest–largest).",
-        table(report, "µs a request", cpu_cell),
+        report.table("µs a request", cpu_cell),
         "## Times",
         "Requests a second; median and 99th percentile of a request's time. They depend on what "
         "else the machine does.",
-        table(report, "rate, p50 / p99", wall_cell),
+        report.table("rate, p50 / p99", wall_cell),
         "## Merging and memory",
         "Texts in a call that the provider got; the largest resident memory seen in the row.",
-        table(report, "texts a call, RSS", calls_cell),
+        report.table("texts a call, RSS", calls_cell),
         "## Start",
         "From the start of the process to its first answer, and the memory then.",
-        "\n".join(
-            ["| | s | MiB |", "|---|---|---|"]
-            + [
-                f"| {name} | {each['seconds']:.2f} | {each['rss_mib']:.0f} |"
-                for name, each in report.starts.items()
-            ]
-        ),
+        table(["", "s", "MiB"], starts),
         "## Checks",
         in_the_way(report),
+        *(["\n".join(notes)] if notes else []),
     ]
-    notes = [f"- not installed: {name} ({why})" for name, why in report.skipped.items()]
-    notes += [f"- {trouble}" for trouble in report.troubles]
-    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
+    measured = [
+        {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(each).items()}
+        for each in report.measured
+    ]
+    made.data = {
+        "skipped": report.skipped, "troubles": report.troubles, "starts": report.starts,
+        "measured": measured,
+    }  # fmt: skip
+    return made
 
 
 def write_report(report: Report, folder: Path) -> str:
     """Write table.md and table.json; returns the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page = markdown(report)
-    (folder / "table.md").write_text(page)
-    told = {
-        "machine": report.described,
-        "skipped": report.skipped,
-        "troubles": report.troubles,
-        "starts": report.starts,
-        "measured": [
-            {name: round(v, 6) if isinstance(v, float) else v for name, v in asdict(each).items()}
-            for each in report.measured
-        ],
-    }
-    (folder / "table.json").write_text(json.dumps(told, indent=1) + "\n")
-    return page
+    return page(report).write(folder)

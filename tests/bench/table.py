@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.machine import machine
 from tests.bench.measure import Measured, Measurement, Stuck
+from tests.bench.page import OUT
 from tests.bench.peers import ALL, chosen_peers
-from tests.bench.peers.peer import NotStarted, Place, Subject, WrongAnswer, check_answer, free_port
+from tests.bench.peers.peer import NotStarted, Subject, WrongAnswer, check_answer
 from tests.bench.peers.plain import direct
-from tests.bench.provider import provider
 from tests.bench.report import Report, write_report
 from tests.bench.rows import ROWS, Row, chosen
+from tests.bench.running import behind, place
 from tests.bench.usage import usage
 
 ROUNDS = 3
 SECONDS = 1.5
-OUT = Path(__file__).parent.parent.parent / "docs" / "performance"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -48,20 +47,18 @@ def run(args: argparse.Namespace) -> int:
         return 0 if args.list else 2
     report = Report(machine(args.venvs))
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        behind = stack.enter_context(provider(args.venvs))
-        subjects = [direct(behind.port)]
+        made, folder = stack.enter_context(behind(args.venvs))
+        subjects = [direct(made.port)]
         for peer in chosen_peers(args.peers):
             missing = peer.missing(args.venvs)
             if missing:
                 report.skipped[peer.name] = missing
                 print(f"skipped: {missing}", file=sys.stderr)
                 continue
-            home = folder / peer.name
-            home.mkdir()
-            place = Place(home, free_port(), behind.port, args.venvs)
             try:
-                subject = stack.enter_context(peer.started(place))
+                subject = stack.enter_context(
+                    peer.started(place(folder, peer.name, made.port, args.venvs))
+                )
             except NotStarted as error:
                 report.skipped[peer.name] = str(error).splitlines()[0]
                 print(f"skipped: {error}", file=sys.stderr)
@@ -69,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             report.started(subject, usage(subject.pid).rss_kib / 1024)
             subjects.append(subject)
         check_all(subjects)
-        measurement = Measurement(behind, args.seconds)
+        measurement = Measurement(made, args.seconds)
         for number in range(args.rounds):
             one_round(measurement, rows, subjects, report, number)
         report.end(args.rounds, args.seconds)
@@ -106,11 +103,12 @@ def one_round(
     measurement: Measurement, rows: list[Row], subjects: list[Subject], report: Report, number: int
 ) -> None:
     """Every row on every subject, once."""
+    subjects = [each for each in subjects if number < each.rounds_max]
     for row in rows:
         turn = number % len(subjects)
         for subject in subjects[turn:] + subjects[:turn]:
             if row.shape.callers > subject.callers_max or row.shape.texts > subject.texts_max:
-                continue
+                continue  # a dash in the table
             began = time.perf_counter()
             try:
                 measured = measurement.take(subject, row)

@@ -13,6 +13,7 @@ class Batched(Peer):
         "batched==0.1.5", "starlette==1.10.0", "uvicorn==0.54.0", "uvloop==0.23.0",
         "httptools==0.9.0", "httpx==0.28.1", "orjson==3.13.0",
     )  # fmt: skip
+    rounds_max = 1
 
     environment = {"BENCH_API_KEY": KEY}
 

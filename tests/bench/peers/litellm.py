@@ -25,6 +25,7 @@ class LiteLLM(Peer):
     packages = ("litellm[proxy]==1.80.0",)
     callers_max = 64  # at 15 ms a request, 1,000 callers would wait 15 s for every answer
     texts_max = 32
+    rounds_max = 1
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
 
     def command(self, place: Place) -> list[str]:

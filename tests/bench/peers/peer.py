@@ -25,7 +25,7 @@ KEY = "sk-of-the-bench"
 START_S = 90.0  # LiteLLM imports for 10 s when the machine is quiet
 STOP_S = 40.0
 POLL_S = 0.005
-CALLERS_MAX, TEXTS_MAX = 100_000, 100_000  # as many as a row has
+CALLERS_MAX = TEXTS_MAX = ROUNDS_MAX = 100_000  # as many as there are
 
 
 class NotStarted(Exception):
@@ -85,6 +85,7 @@ class Subject:
     started_s: float
     texts_max: int = TEXTS_MAX
     callers_max: int = CALLERS_MAX
+    rounds_max: int = ROUNDS_MAX
     passes_on: bool = True
 
 
@@ -95,6 +96,7 @@ class Peer(ABC):
     packages: tuple[str, ...] = ()  # of its own virtual environment
     callers_max = CALLERS_MAX  # more are not asked of it: its first answers would take minutes
     texts_max = TEXTS_MAX  # of a request
+    rounds_max = ROUNDS_MAX  # those that are far off need no third
     passes_on = True
     environment: Mapping[str, str] = {}
 
@@ -134,7 +136,7 @@ class Peer(ABC):
             seconds = time.perf_counter() - began
             yield Subject(
                 self.name, door, process.pid, seconds,
-                self.texts_max, self.callers_max, self.passes_on,
+                self.texts_max, self.callers_max, self.rounds_max, self.passes_on,
             )  # fmt: skip
         finally:
             process.terminate()

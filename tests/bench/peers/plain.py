@@ -11,11 +11,12 @@ def direct(provider: int) -> Subject:
 
 
 class Floor(Peer):
-    """uvloop and httptools answering a constant of one vector: no proxy, only the least there is."""
+    """uvloop and httptools answering a constant of one vector: no proxy, the least there is."""
 
     name = "floor"
     texts_max = 1
     passes_on = False
+    rounds_max = 1
 
     def command(self, place: Place) -> list[str]:
         program = [own_python(), "-m", "tests.bench.peers.apps.floor"]
