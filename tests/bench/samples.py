@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.bench.install import make
 from tests.bench.peers.peer import ROOT
 
-SPY = "py-spy==0.4.1"
+SPY = "py-spy==0.4.3"
 RATE = 500  # a second; at 1,000 reading the stacks of a busy process falls behind
 LOOP = ("", "event loop")
 FRAME = re.compile(r"(.+) \((.+?)(?::(\d+))?\)$")

@@ -28,6 +28,7 @@ from tests.bench.running import alone
 from tests.bench.samples import LOOP, Spent, counted, sampled, spy_program
 
 ROW, SECONDS, WARM_S = "float-1x64-0ms", 8.0, 1.0
+UNITS = {"py-spy": "samples", "cProfile": "µs"}
 PLACES = 25  # of the second table
 
 # the first pattern that a place begins with decides; the last of a folder takes what is new
@@ -53,7 +54,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("send the call, read its reply", ("emr/upstream/",)),
     ("counting for the views", ("emr/control/",)),
 )  # fmt: skip
-LOOP_STAGE = "event loop: uvloop, reading sockets, waiting"
+LOOP_STAGE = "event loop: uvloop, reading sockets"
 
 
 class Traced(Emr):
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if spent is None:
         spent = traced(args, row)
     page = page_of(args, row, plain, floor, spent)
-    page.parts.insert(0, f"`{row.name}`, by {tool}, {sum(spent.values()):,} samples or µs.")
+    page.parts.insert(0, f"`{row.name}`, by {tool} ({sum(spent.values()):,} {UNITS[tool]}).")
     print(page.write(args.out))
     return 0
 

@@ -27,15 +27,15 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """Of that process and its descendants; one that ended in between counts no more."""
-    ticks, precise, pages = 0, 0, 0
+    cpu_s, pages = 0.0, 0
     for each in family(pid):
         told = _stat(each)
         if told is None:
             continue
-        ticks += sum(map(int, told[11:15]))  # utime, stime, and those of children that ended
+        ticks = sum(map(int, told[11:15]))  # utime, stime, and those of children that ended
+        cpu_s += max(ticks * TICK_S, _nanoseconds(each) / 1e9)
         pages += int(told[21])
-        precise += _nanoseconds(each)
-    return Usage(max(ticks * TICK_S, precise / 1e9), pages * KIB_A_PAGE)
+    return Usage(cpu_s, pages * KIB_A_PAGE)
 
 
 def family(pid: int) -> list[int]:
