@@ -19,6 +19,7 @@ from tests.bench.measure import Measured
 from tests.bench.peers import ALL, chosen_peers
 from tests.bench.peers.emr import Emr
 from tests.bench.peers.peer import ROOT, Door, WrongAnswer, check_answer
+from tests.bench.peers.plain import direct
 from tests.bench.provider import provider
 from tests.bench.report import Report, cpu_cell, page, ratios
 from tests.bench.rows import ROWS, Row, chosen
@@ -26,7 +27,7 @@ from tests.bench.running import alone
 from tests.bench.samples import LOOP, innermost, read_stacks
 from tests.bench.soak import slope
 from tests.bench.stages import stage_of
-from tests.bench.table import same
+from tests.bench.table import has_cache, same, without_hits
 from tests.bench.usage import family, usage
 
 HAS_TOOLS = bool(shutil.which("wrk") and shutil.which("cc"))
@@ -196,3 +197,20 @@ def test_every_module_on_the_way_has_a_stage() -> None:
     assert stage_of(("emr/upstream/cut.py", "f")).startswith("check the reply")
     assert stage_of(("emr/upstream/link.py", "f")).startswith("send the call")
     assert stage_of(("emr/fake/server.py", "f")) == "elsewhere"
+
+
+def test_rows_of_hits_are_left_out_by_name_where_emr_is_not_measured(tmp_path: Path) -> None:
+    if not HAS_TOOLS:
+        with pytest.raises(SystemExit, match="gcc"), provider(tmp_path):
+            pass
+        return
+    with provider(tmp_path) as made:
+        subject = direct(made.port)
+        rows, left_out = without_hits(ROWS, [subject], made)
+        assert not [row for row in rows if row.shape.cycle]
+        assert left_out == dict.fromkeys(("float-hits", "base64-hits"), "emr is not measured")
+        assert not has_cache(subject, made)
+        subject.name = "emr"
+        assert without_hits(ROWS, [subject], made)[1] == dict.fromkeys(left_out, "emr has no cache")
+        rows = chosen(["float-1x1-0ms"])
+        assert without_hits(rows, [subject], made) == (rows, {})
