@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     args.venvs = args.venvs.resolve()
     raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # peers end, too
     status: int = COMMANDS[args.command].run(args)
     return status
 

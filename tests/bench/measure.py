@@ -22,7 +22,9 @@ from tests.bench.usage import Usage, usage
 
 WARM_S = 0.4
 WARM_S_MAX = 30.0
-AFTER_S = 0.2  # for what a gateway still does about callers that left
+QUIET_S = 0.1  # in which a subject does nothing more about callers that left
+QUIET_S_MAX = 60.0
+QUIET_CPU_S = 0.005  # of QUIET_S; timers of an idle process take less
 POLL_S = 0.05
 
 
@@ -88,8 +90,8 @@ class Measurement:
                 time.sleep(self._seconds)
                 last = self._read(subject, running)
                 told = running.stop()
+            self._wait_for_quiet(subject)
             if is_whole:
-                time.sleep(AFTER_S)
                 cpu = self._cpu_s(subject) - before
                 requests, window = told.requests + row.shape.callers / 2, told.seconds
             else:
@@ -103,6 +105,20 @@ class Measurement:
             (last.load.cpu_s - first.load.cpu_s) / (last.at - first.at),
             told.p50_ms, told.p99_ms, told.refused + told.timeouts + told.broken,
         )  # fmt: skip
+
+    def _wait_for_quiet(self, subject: Subject) -> None:
+        """Wait until nothing is done any more for callers that left: the next one's figures.
+
+        Raises Stuck.
+        """
+        until = time.monotonic() + QUIET_S_MAX
+        while time.monotonic() < until:
+            before = self._provider.told(), self._cpu_s(subject)
+            time.sleep(QUIET_S)
+            told, cpu_s = self._provider.told(), self._cpu_s(subject)
+            if told == before[0] and told.waiting == 0 and cpu_s - before[1] < QUIET_CPU_S:
+                return
+        raise Stuck(f"busy with callers that left for more than {QUIET_S_MAX:.0f} s")
 
     @staticmethod
     def _cpu_s(subject: Subject) -> float:

@@ -7,7 +7,7 @@
    Replies are written from pieces that were made at the start; nothing is made or copied a call.
 
    GET /stats            calls and texts answered so far, texts in the largest call, and the calls
-                         that waited for their time
+                         whose time has not come
    GET /delay?ms=N       from now on an answer leaves N ms after its request was read
    POST anything         an answer in OpenAI's shape
 
@@ -58,7 +58,7 @@ static int spare[CONNECTIONS_MAX], spares;
 static due waiting[CONNECTIONS_MAX]; /* a ring: the delay is the same for all, so first in first out */
 static unsigned first_due, last_due;
 static int64_t delay_us;
-static long calls, texts_told, largest, waited;
+static long calls, texts_told, largest;
 static int poll_fd;
 
 static char *vector[2];                  /* of numbers; of base64 */
@@ -208,10 +208,11 @@ static int say(connection *c, const char *status, const char *body) {
 
 static int control(connection *c) {
     char body[256];
+    unsigned held = last_due - first_due;
     if (!strncmp(c->bytes, "GET /delay?ms=", 14)) delay_us = atof(c->bytes + 14) * 1000;
     else if (strncmp(c->bytes, "GET /stats ", 11)) return say(c, "404 Not Found", "{}");
-    sprintf(body, "{\"calls\":%ld,\"texts\":%ld,\"largest\":%ld,\"waited\":%ld,\"delay_us\":%ld}",
-            calls, texts_told, largest, waited, (long)delay_us);
+    sprintf(body, "{\"calls\":%ld,\"texts\":%ld,\"largest\":%ld,\"waiting\":%u,\"delay_us\":%ld}",
+            calls, texts_told, largest, held, (long)delay_us);
     return say(c, "200 OK", body);
 }
 
@@ -244,7 +245,6 @@ static int handle(connection *c) {
         if (delay_us) {
             if (last_due - first_due == CONNECTIONS_MAX) return -1; /* full of answers to the gone */
             c->is_waiting = 1;
-            waited++;
             waiting[last_due++ % CONNECTIONS_MAX] = (due){now_us() + delay_us, c, c->age};
             return 0;
         }

@@ -18,11 +18,12 @@ DIMENSIONS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What it answered so far; `largest` is the most texts of a call."""
+    """What it answered so far, the most texts of a call, and the calls whose time has not come."""
 
     calls: int
     texts: int
     largest: int
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Provider:
     def told(self) -> Told:
         """Its counters."""
         stats = httpx.get(f"http://127.0.0.1:{self.port}/stats").json()
-        return Told(stats["calls"], stats["texts"], stats["largest"])
+        return Told(stats["calls"], stats["texts"], stats["largest"], stats["waiting"])
 
     def delay(self, ms: float) -> None:
         """Answer that long after a request came, from now on."""

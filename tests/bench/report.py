@@ -79,9 +79,9 @@ def ratios(some: list[Measured], yardstick: list[Measured]) -> list[float]:
 
 
 def spread(values: Iterable[float]) -> str:
-    """Smallest and largest."""
+    """Smallest and largest in brackets; nothing when there is one only."""
     values = list(values)
-    return f"{figure(min(values))}–{figure(max(values))}"
+    return f" ({figure(min(values))}–{figure(max(values))})" if len(values) > 1 else ""
 
 
 def cpu_cell(some: list[Measured], yardstick: list[Measured]) -> str:
@@ -91,8 +91,8 @@ def cpu_cell(some: list[Measured], yardstick: list[Measured]) -> str:
     told = figure(median(each.cpu_us for each in some))
     of = ratios(some, yardstick)
     if some[0].subject == YARDSTICK or not of:
-        return f"{told} ({spread(each.cpu_us for each in some)})"
-    return f"{told}, **×{figure(median(of))}** ({spread(of)})"
+        return f"{told}{spread(each.cpu_us for each in some)}"
+    return f"{told}, **×{figure(median(of))}**{spread(of)}"
 
 
 def wall_cell(some: list[Measured], _: list[Measured]) -> str:
@@ -108,7 +108,8 @@ def calls_cell(some: list[Measured], _: list[Measured]) -> str:
     """Texts in a call of the provider, and the largest memory."""
     calls = sum(each.provider_calls for each in some)
     texts = sum(each.provider_texts for each in some) / calls if calls else 0.0
-    return f"{figure(texts)}, {max(each.rss_mib for each in some):,.0f} MiB"
+    rss = max(each.rss_mib for each in some)
+    return f"{figure(texts)}, {rss:,.0f} MiB" if rss else figure(texts)
 
 
 def in_the_way(report: Report) -> str:

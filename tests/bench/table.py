@@ -130,7 +130,7 @@ def one_round(
     for row in rows:
         turn = number % len(subjects)
         for subject in subjects[turn:] + subjects[:turn]:
-            if row.shape.callers > subject.callers_max or row.shape.texts > subject.texts_max:
+            if not subject.takes(row.shape.texts, row.shape.callers):
                 continue  # a dash in the table
             began = time.perf_counter()
             try:

@@ -149,7 +149,7 @@ def test_the_page_names_what_was_left_out_and_what_failed() -> None:
     text = page(report).text()
     assert "- left out: litellm (not there)" in text
     assert "emr, row: 3 requests failed" in text
-    assert "| another | 100 (100–100) | – |" in text
+    assert "| another | 100 | – |" in text
 
 
 def test_the_cpu_of_a_child_is_counted() -> None:
@@ -214,3 +214,12 @@ def test_rows_of_hits_are_left_out_by_name_where_emr_is_not_measured(tmp_path: P
         assert without_hits(ROWS, [subject], made)[1] == dict.fromkeys(left_out, "emr has no cache")
         rows = chosen(["float-1x1-0ms"])
         assert without_hits(rows, [subject], made) == (rows, {})
+
+
+def test_what_is_not_asked_of_a_peer() -> None:
+    subject = replace(direct(1), texts_max=32, callers_max=64, outstanding_max=100)
+    assert subject.takes(32, 3)
+    assert subject.takes(1, 64)
+    assert not subject.takes(33, 1)
+    assert not subject.takes(1, 65)
+    assert not subject.takes(26, 4)

@@ -25,7 +25,7 @@ KEY = "sk-of-the-bench"
 START_S = 90.0  # LiteLLM imports for 10 s when the machine is quiet
 STOP_S = 40.0
 POLL_S = 0.005
-CALLERS_MAX = TEXTS_MAX = ROUNDS_MAX = 100_000  # as many as there are
+CALLERS_MAX = TEXTS_MAX = OUTSTANDING_MAX = ROUNDS_MAX = 1_000_000  # more than there are
 
 
 class NotStarted(Exception):
@@ -85,8 +85,17 @@ class Subject:
     started_s: float
     texts_max: int = TEXTS_MAX
     callers_max: int = CALLERS_MAX
+    outstanding_max: int = OUTSTANDING_MAX
     rounds_max: int = ROUNDS_MAX
     passes_on: bool = True
+
+    def takes(self, texts: int, callers: int) -> bool:
+        """Whether requests of so many texts are asked of it by so many callers."""
+        return (
+            texts <= self.texts_max
+            and callers <= self.callers_max
+            and texts * callers <= self.outstanding_max
+        )
 
 
 class Peer(ABC):
@@ -94,8 +103,10 @@ class Peer(ABC):
 
     name: str
     packages: tuple[str, ...] = ()  # of its own virtual environment
-    callers_max = CALLERS_MAX  # more are not asked of it: its first answers would take minutes
+    # more is not asked of it: its first answers would take minutes
+    callers_max = CALLERS_MAX
     texts_max = TEXTS_MAX  # of a request
+    outstanding_max = OUTSTANDING_MAX  # texts of all callers together
     rounds_max = ROUNDS_MAX  # those that are far off need no third
     passes_on = True
     environment: Mapping[str, str] = {}
@@ -136,7 +147,8 @@ class Peer(ABC):
             seconds = time.perf_counter() - began
             yield Subject(
                 self.name, door, process.pid, seconds,
-                self.texts_max, self.callers_max, self.rounds_max, self.passes_on,
+                self.texts_max, self.callers_max, self.outstanding_max,
+                self.rounds_max, self.passes_on,
             )  # fmt: skip
         finally:
             process.terminate()
