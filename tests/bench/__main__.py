@@ -36,7 +36,6 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     args.venvs = args.venvs.resolve()
     raise_file_limit()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # peers end, too
     status: int = COMMANDS[args.command].run(args)
     return status
 
@@ -49,4 +48,5 @@ def raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # peers end, too
     sys.exit(main(sys.argv[1:]))

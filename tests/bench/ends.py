@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     page = Page("ends", "Where one process ends", machine(args.venvs))
     for delay_ms in (0.0, DELAY_MS):
-        rows, told = upwards(args, delay_ms)
-        page.parts += [f"## One emr, the provider answers after {delay_ms:.0f} ms", rows]
+        text, told = upwards(args, delay_ms)
+        page.parts += [f"## One emr, the provider answers after {delay_ms:.0f} ms", text]
         page.data[f"upwards_{delay_ms:.0f}ms"] = told
     head = ["", "requests/s", "asked, µs", "central, µs", "busiest", "texts a call", "refused"]
     for delay_ms in (0.0, DELAY_MS):
@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 def upwards(args: argparse.Namespace, delay_ms: float) -> tuple[str, list[dict[str, object]]]:
     """One emr, more and more callers."""
-    rows, told = [], []
+    rows: list[list[object]] = []
+    told: list[dict[str, object]] = []
     with alone(Emr(), args.venvs) as (subject, provider):
         measurement = Measurement(provider, args.seconds)
         for callers in args.callers:
@@ -100,13 +101,13 @@ def upwards(args: argparse.Namespace, delay_ms: float) -> tuple[str, list[dict[s
             texts_a_call = m.provider_texts / max(1, m.provider_calls)
             rows.append([
                 f"{callers:,}", f"{m.rate:,.0f}", figure(m.cpu_us),
-                f"{m.rate * m.cpu_us / 1e6:.0%}", figure(m.p50_ms), figure(m.p99_ms),
+                f"{m.rate * m.cpu_us / 1e6:.0%}", f"{1e6 / m.cpu_us:,.0f}", figure(m.p50_ms), figure(m.p99_ms),
                 figure(texts_a_call), f"{m.rss_mib:.0f}", m.failures,
             ])  # fmt: skip
             told.append(asdict(m))
             print(*rows[-1], file=sys.stderr)
     head = [
-        "callers", "requests/s", "µs a request", "of a core", "p50, ms", "p99, ms",
+        "callers", "requests/s", "µs a request", "of a core", "a whole core, requests/s", "p50, ms", "p99, ms",
         "texts a call", "MiB", "refused",
     ]  # fmt: skip
     return table(head, rows), told

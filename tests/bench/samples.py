@@ -85,7 +85,7 @@ def counted(file: Path) -> Spent:
     """
     stats = pstats.Stats(str(file))
     spent: Spent = Counter()
-    for (path, _, name), (_, _, own, _, callers) in stats.stats.items():
+    for (path, _, name), (_, _, own, _, callers) in vars(stats)["stats"].items():
         place = below_root(path), name
         if place[0].startswith("emr/") and not place[0].startswith("emr/cli/"):
             spent[place] += round(own * 1e6)

@@ -28,7 +28,7 @@ from tests.bench.running import alone
 from tests.bench.samples import LOOP, Spent, counted, sampled, spy_program
 
 ROW, SECONDS, WARM_S = "float-1x64-0ms", 8.0, 1.0
-UNITS = {"py-spy": "samples", "cProfile": "µs"}
+UNITS = {"py-spy": "samples", "cProfile": "µs, waiting among the event loop's"}
 PLACES = 25  # of the second table
 
 # the first pattern that a place begins with decides; the last of a folder takes what is new

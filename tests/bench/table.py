@@ -25,7 +25,7 @@ from tests.bench.running import behind, place
 from tests.bench.usage import usage
 
 ROUNDS = 3
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 def add(parser: argparse.ArgumentParser) -> None:
