@@ -185,8 +185,12 @@ class Provider:
             self._admit(answer, asked, force, now)
         except Complain as refused:
             self._refuse(answer, refused, s)
+        if answer.line is not None and answer.fault is not None:
+            answer.line.fault = answer.fault.value
         if s.record:
-            self._record(path, body, answer, s.record)
+            self.recent.append(record(path, body, answer))
+            while len(self.recent) > s.record:
+                self.recent.popleft()
         return answer
 
     def replied(self, answer: Answer, now: float) -> None:
@@ -264,7 +268,6 @@ class Provider:
         answer.delay_s = max(0.0, begin - now + work - way)
         if answer.line is not None:
             answer.line.work_s = work
-            answer.line.fault = answer.fault.value if answer.fault else ""
 
     def _begin(self, answer: Answer, texts: int, work: float, s: FakeSettings, now: float) -> float:
         """When work on a call begins; raises Complain when there is no capacity."""
@@ -306,20 +309,17 @@ class Provider:
         answer.delay_s = s.refusal_ms / 1000.0
         if answer.line is not None:
             answer.line.complaint = complaint.value
-            answer.line.fault = answer.fault.value if answer.fault else ""
 
-    def _record(self, path: str, body: bytes, answer: Answer, most: int) -> None:
-        self.recent.append(
-            {
-                "path": path,
-                "key": key_id(answer.key),
-                "status": answer.status,
-                "fault": answer.fault.value if answer.fault else None,
-                "body": body.decode("utf-8", "replace"),
-            }
-        )
-        while len(self.recent) > most:
-            self.recent.popleft()
+
+def record(path: str, body: bytes, answer: Answer) -> dict[str, object]:
+    """A call as /_fake/calls shows it."""
+    return {
+        "path": path,
+        "key": key_id(answer.key),
+        "status": answer.status,
+        "fault": answer.fault.value if answer.fault else None,
+        "body": body.decode("utf-8", "replace"),
+    }
 
 
 def check_key(form: Form, key: str | None, s: FakeSettings) -> None:

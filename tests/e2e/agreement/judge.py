@@ -1,7 +1,8 @@
 """Two runs of a scenario side by side, virtual and real, and whether they agree.
 
-Compared is the last span of the scenario, as the table of the simulator shows it. A figure agrees
-when the real one is within a tenth of the virtual one. Both are counts, or medians, of chance
+Compared is the last span of the scenario, as the table of the simulator shows it; times are those
+of each kind of callers apart, for a median between two kinds is of neither. A figure agrees when
+the real one is within a tenth of the virtual one. Both are counts, or medians, of chance
 events, so a figure of n of them may also differ by three standard deviations of a count, 3/√n: from
 900 on that is less than a tenth and says nothing. Times are besides allowed 10 ms: of two
 processes and three wake-ups of a shared machine, nothing of the control laws.
@@ -64,10 +65,10 @@ def compare(virtual: Run, real: Run) -> list[Compared]:
         Compared("calls", float(len(a.calls)), float(len(b.calls)), calls, judged=True),
         Compared("refused", a.value("refused"), b.value("refused"), 0.0, judged=False),
     ]
-    for kind in ("single", "bulk"):
-        asked = sum([(kind == "bulk") == each.bulk for each in a.asked])
+    for group in sorted(virtual.scenario.callers):
+        asked = sum([each.group == group for each in a.asked])
         for part in ("p50", "p99"):
-            name = f"{kind}_{part}"
+            name = f"{group}_{part}"
             compared.append(
                 Compared(
                     name, a.value(name), b.value(name), allowed(asked), part == "p50", MACHINE_S
@@ -76,9 +77,7 @@ def compare(virtual: Run, real: Run) -> list[Compared]:
     compared.append(Compared("served", a.value("served"), b.value("served"), 0.0, judged=False))
     compared.append(Compared("jain", jain(a), jain(b), 0.0, judged=False))
     compared.append(Compared("rate", a.value("rate"), b.value("rate"), 0.0, judged=False))
-    return [
-        one for one in compared if not (math.isnan(one.virtual) and math.isnan(one.real))
-    ]
+    return [one for one in compared if not (math.isnan(one.virtual) and math.isnan(one.real))]
 
 
 def bounds(run: Run) -> tuple[list[str], list[str]]:

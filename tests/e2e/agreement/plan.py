@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from emr.lane.settings import AccountSpec
 from tests.sim.model import TOKENS_A_BYTE, Trouble
@@ -56,9 +57,7 @@ class Planned:
 def as_it_is_run(scenario: Scenario) -> Scenario:
     """The scenario with accounts as a real one starts: what is learned is not told."""
     providers = {
-        name: replace(
-            plan, account={k: v for k, v in plan.account.items() if k not in LEARNED}
-        )
+        name: replace(plan, account={k: v for k, v in plan.account.items() if k not in LEARNED})
         for name, plan in scenario.providers.items()
     }
     twin = None if scenario.twin is None else as_it_is_run(scenario.twin)
@@ -198,7 +197,7 @@ def _entries(plan: ProviderPlan) -> Iterable[str]:
             raise CannotRun("slowness of what takes time for texts or tokens")
         yield f"{_span(slow.since, slow.until)} latency_ms={a_ms * slow.factor}"
     faults = sorted(plan.faults.values(), key=lambda fault: fault.since)
-    for one, following in zip(faults, faults[1:], strict=False):
+    for one, following in pairwise(faults):
         if following.since < one.until:
             raise CannotRun("faults at the same time")
     for fault in faults:
@@ -216,5 +215,3 @@ def _fault(plan: ProviderPlan, fault: FaultPlan) -> str:
         early_s = uplink_s(plan) + (Trouble.RESET.value[1] or 0.0)
         words += f" latency_ms={early_s * 1000.0} latency_sigma=0"
     return words
-
-

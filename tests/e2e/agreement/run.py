@@ -1,8 +1,8 @@
 """The processes of a scenario, its callers, and what they left, as the simulator's own `Run`.
 
-The calls are read from the journals of the fakes: when a call was where limits are counted, what it
-carried, what it takes alone, and how it ended. In whose company a text travelled is not known there,
-so a provider's own time is that of all good calls alike.
+The calls are read from the journals of the fakes: when a call was where limits are counted, what
+it carried, what it takes alone, and how it ended. In whose company a text travelled is not known
+there, so a provider's own time is that of all good calls alike.
 """
 
 from __future__ import annotations
@@ -102,12 +102,11 @@ async def _run(scenario: Scenario, seed: int) -> Real:
             # the callers hand an account back to the world, and do nothing else with it
             Callers(world, name, plan, log).start([None])  # the world needs none
         await asyncio.sleep(scenario.seconds)
+        world.stop()
         journals = {
-            name: await loop.run_in_executor(None, journal_of, each)
-            for name, each in fakes.items()
+            name: await loop.run_in_executor(None, journal_of, each) for name, each in fakes.items()
         }
         cpu, most = cpu_s(emr) - cpu_start, memory(emr)[1]
-        wire.close()
         wrong = await loop.run_in_executor(None, world.close)
         servers = {
             name: server_of(scenario.providers[name], lines) for name, lines in journals.items()

@@ -67,6 +67,7 @@ class SocketWorld:
         self._heads = {name: _head(host, key) for name, key in keys.items()}
         self._started = self._loop.time()
         self._planned: float | None = None
+        self._is_over = False
         self._threads = ThreadPoolExecutor(1)
         self._checks: list[Future[None]] = []
         self._loop.set_exception_handler(self._broken)
@@ -88,7 +89,14 @@ class SocketWorld:
         """Do `action` at that time, or soon if it is past."""
         self._loop.call_at(self._started + when, self._act, max(when, self.now), action)
 
+    def stop(self) -> None:
+        """Nothing more is asked, and no answer matters."""
+        self._is_over = True
+        self._wire.close()
+
     def _act(self, when: float, action: Action) -> None:
+        if self._is_over:
+            return
         self._planned = when
         try:
             action()
@@ -161,8 +169,8 @@ class SocketWorld:
 def _head(host: str, key: str) -> bytes:
     return (
         f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
-        "Content-Type: application/json\r\nx-emr-priority: %b\r\nx-emr-timeout-ms: %d\r\n"
-        "Content-Length: %d\r\n\r\n"
+        "Content-Type: application/json\r\nCache-Control: no-store\r\nx-emr-priority: %b\r\n"
+        "x-emr-timeout-ms: %d\r\nContent-Length: %d\r\n\r\n"
     ).encode()
 
 
