@@ -93,6 +93,10 @@ def fill(cell: Cell, virtual: Run, real: Real) -> None:
         f"emr: CPU {real.run.cpu_s:.1f} s, memory {real.rss_start / MIB:.0f} MiB at the start, "
         f"{real.rss_most / MIB:.0f} at most"
     ]
+    cell.notes.append(
+        f"machine: callers asked {percentiles(real.late_s)} later than planned, the fake answered "
+        f"{percentiles(real.calls_late_s)} later than due"
+    )
     took = real.refusals_s
     if took:
         share = sum([each <= 0.05 for each in took]) / len(took)
@@ -100,6 +104,14 @@ def fill(cell: Cell, virtual: Run, real: Real) -> None:
             f"{len(took)} refusals: median {took[len(took) // 2] * 1e3:.1f} ms, 99 of 100 within "
             f"{took[int(len(took) * 0.99)] * 1e3:.0f} ms, {share:.3f} within 50 ms"
         )
+
+
+def percentiles(ordered: Sequence[float]) -> str:
+    """Median and 90th percentile, in milliseconds."""
+    if not ordered:
+        return "never"
+    median, most = ordered[len(ordered) // 2], ordered[len(ordered) * 9 // 10]
+    return f"{median * 1e3:.1f} ms (90th percentile {most * 1e3:.1f})"
 
 
 def show(cell: Cell) -> None:

@@ -59,6 +59,8 @@ class Real:
     rss_start: int = 0  # bytes
     rss_most: int = 0
     refusals_s: list[float] = field(default_factory=list)  # of refusals: from asking to answer
+    late_s: list[float] = field(default_factory=list)  # of callers' actions, after their time
+    calls_late_s: list[float] = field(default_factory=list)  # of good answers of the fakes
     log: str = ""  # emr's warnings and errors
 
 
@@ -114,6 +116,12 @@ async def _run(scenario: Scenario, seed: int) -> Real:
         run = Run(scenario, servers, log, cpu)
         run.most_texts, run.most_tokens = caps_of(scenario)
         real = Real(run, wrong, world.lost, rss_start, most, told_at_door(log))
+        real.late_s = sorted(world.late_s)
+        real.calls_late_s = sorted(
+            seen.ended - seen.sent - seen.own_s
+            for seen in run.calls
+            if seen.ending is Ending.OK and seen.ended < math.inf
+        )
         real.log = trouble(emr.log)
         return real
 
