@@ -1,4 +1,4 @@
-"""Settings that cannot be meant, given to the real programs: refused, with the place and the reason.
+"""Settings that cannot be meant, given to the real programs: refused, with place and reason.
 
 Goal: a router never runs with a limit that would stop it or a text that can never pass. Method: the
 commands that an operator uses, and the admin API of a running router, which keeps what it had.

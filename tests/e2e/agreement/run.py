@@ -59,9 +59,8 @@ class Real:
     rss_start: int = 0  # bytes
     rss_most: int = 0
     refusals_s: list[float] = field(default_factory=list)  # of refusals: from asking to answer
-    late_s: list[float] = field(default_factory=list)  # of callers' actions, after their time
-    calls_late_s: list[float] = field(default_factory=list)  # of good answers of the fakes
     log: str = ""  # emr's warnings and errors
+    waited_s: float = 0.0  # by emr for a processor; NaN where the system does not tell
 
 
 def run_real(scenario: Scenario, seed: int | None = None) -> Real:
@@ -95,7 +94,7 @@ async def _run(scenario: Scenario, seed: int) -> Real:
         wire = Wire(address.hostname, address.port)
         world = SocketWorld(seed, wire, address.netloc, keys)
         log: list[Asked] = []
-        rss_start, cpu_start = memory(emr)[0], cpu_s(emr)
+        rss_start, cpu_start, wait_start = memory(emr)[0], cpu_s(emr), waited_s(emr)
         await asyncio.sleep(SETTLE_S)
         for each in fakes.values():
             await loop.run_in_executor(None, httpx.post, f"{each.url}/_fake/reset")
@@ -108,7 +107,7 @@ async def _run(scenario: Scenario, seed: int) -> Real:
         journals = {
             name: await loop.run_in_executor(None, journal_of, each) for name, each in fakes.items()
         }
-        cpu, most = cpu_s(emr) - cpu_start, memory(emr)[1]
+        cpu, most, waited = cpu_s(emr) - cpu_start, memory(emr)[1], waited_s(emr) - wait_start
         wrong = await loop.run_in_executor(None, world.close)
         servers = {
             name: server_of(scenario.providers[name], lines) for name, lines in journals.items()
@@ -116,13 +115,8 @@ async def _run(scenario: Scenario, seed: int) -> Real:
         run = Run(scenario, servers, log, cpu)
         run.most_texts, run.most_tokens = caps_of(scenario)
         real = Real(run, wrong, world.lost, rss_start, most, told_at_door(log))
-        real.late_s = sorted(world.late_s)
-        real.calls_late_s = sorted(
-            seen.ended - seen.sent - seen.own_s
-            for seen in run.calls
-            if seen.ending is Ending.OK and seen.ended < math.inf
-        )
         real.log = trouble(emr.log)
+        real.waited_s = waited
         return real
 
 
@@ -236,6 +230,12 @@ def cpu_s(process: Running) -> float:
     """The seconds of CPU that the process has used."""
     fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def waited_s(process: Running) -> float:
+    """The seconds that its main thread was ready to run and had no processor."""
+    path = Path(f"/proc/{process.process.pid}/schedstat")
+    return int(path.read_text().split()[1]) / 1e9 if path.exists() else math.nan
 
 
 def memory(process: Running) -> tuple[int, int]:

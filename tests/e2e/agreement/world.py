@@ -62,7 +62,6 @@ class SocketWorld:
         self.roster = Departures()
         self.lost: list[str] = []  # connections that broke under a request
         self.wrong: list[str] = []  # what callers found wrong
-        self.late_s: list[float] = []  # by how much actions came later than planned
         self._loop = asyncio.get_running_loop()
         self._wire = wire
         self._heads = {name: _head(host, key) for name, key in keys.items()}
@@ -88,11 +87,7 @@ class SocketWorld:
 
     def at(self, when: float, action: Action) -> None:
         """Do `action` at that time, or soon if it is past."""
-        self._loop.call_at(self._started + when, self._due, max(when, self.now), action)
-
-    def _due(self, when: float, action: Action) -> None:
-        self.late_s.append(self._loop.time() - self._started - when)
-        self._act(when, action)
+        self._loop.call_at(self._started + when, self._act, max(when, self.now), action)
 
     def stop(self) -> None:
         """Nothing more is asked, and no answer matters."""
