@@ -188,6 +188,7 @@ _shtab_emr_fake_options=(
   "--latency-ms-per-text[added to the median for each text]:FLOAT:"
   "--latency-ms-per-token[added to the median for each token]:FLOAT:"
   "--refusal-ms[the time of a refusal (default 10.0)]:FLOAT:"
+  "--uplink-ms[of a call\'s time, until it is where limits and faults are]:FLOAT:"
   "--servers[calls worked on at a time, the others wait\; 0\: all]:INT:"
   "--waiting[calls that may wait for a server before it is overloaded\; 0\: all]:INT:"
   "--concurrent-calls[calls at a time before it is overloaded\; 0\: any]:INT:"
@@ -200,8 +201,9 @@ _shtab_emr_fake_options=(
   "--burst-s[how much of the limit a bucket holds (default 60.0)]:FLOAT:"
   "--scope[limits count for each model of a key, or for each key (default model)]:scope:(model key)"
   {--count-failed,--no-count-failed}"[failed and refused calls count as calls too]"
-  "--thief[the share of every limit that somebody else uses up]:FLOAT:"
+  "--thief[the share of every limit that somebody else takes]:FLOAT:"
   "--tell[how much the headers tell about the limits (default real)]:tell:(real full partial none)"
+  "--words[whether the words of a 429 have its figures (default tell)]:words:(tell figures vague)"
   "--retry-after[what a 429 says about when to come again (default real)]:retry_after:(real right none short huge negative date junk)"
   "--max-texts[texts of a call\; 0\: the provider\'s own]:INT:"
   "--max-tokens[tokens of a call\; 0\: the model\'s own]:INT:"
@@ -212,6 +214,7 @@ _shtab_emr_fake_options=(
   "--schedule[by seconds\: \'0-60 error\=0.5\; 60-120 reset\=1 rpm\=100\; 120- none\']:STR:"
   "--poison[texts that are refused\: MARKER\=index\|silent\|crash\|hang, by commas]:STR:"
   "--record[how many of the last calls \/_fake\/calls shows, with their bodies]:INT:"
+  {--journal,--no-journal}"[keep a line about each call, for \/_fake\/journal]"
 )
 
 # guard to ensure default positional specs are added only once per session
