@@ -30,26 +30,29 @@ from emr.control.desk import FrontDesk
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
+from emr.control.learned import Learned
 from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
 from emr.control.trials import Trials
+from emr.control.usage import Usage
 from emr.control.views import Views
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
 from emr.front.offload import Threads
 from emr.front.register import Unfinished
-from emr.front.routes import FrontService
+from emr.front.routes import FrontService, Route
 from emr.front.tls import server_context
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
-from emr.pump import Pump
+from emr.pump import Pump, in_turn
 from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import home_of
@@ -100,11 +103,20 @@ class App:
         self.keys = Keys(start.store, shell, start.places)
         self.keys.ring.set_admin_secret(start.secret.value if start.secret else None)
         self.providers = Providers(start.store, Environs(row_rules(), is_installed, post), settings)
-        makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
-        self.accounts = Accounts(self.pump, makers)
+        makers = Makers(KINDS, self._key_of, self._caller_of, home_of_row)
+        self.learned = Learned(start.store, shell)
+        self.accounts = Accounts(self.pump, makers, self.learned)
+        self.learned.accounts = self.accounts.all
         self.catalogue = Catalogue(KINDS, self.providers, settings)
+        self.quotas = Quotas(self.pump.clock, shell.wall, settings.keys.limits())
+        self.quotas.heed(self.keys)
+        self.usage = Usage(start.store, shell, self.quotas, self.catalogue.price, settings.usage)
+        ledger = self.usage.ledger
+        self.desk = FrontDesk(
+            self.providers, self.accounts, self.pump, self.catalogue, self.quotas, ledger
+        )
         self.recall = make_recall(settings, start.places, self.pump, self.loop)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, self.recall)
+        self.desk.recall = self.recall
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
@@ -112,23 +124,20 @@ class App:
                 self.recall,
             )
         )  # fmt: skip
-        self.pump.observe = self.overview.called
+        observers = [ledger.called, self.overview.called, self.learned.called]
         if self.recall is not None:
-            self.pump.observe = self.recall.after(self.overview.called)
+            observers.append(self.recall.called)
+        self.pump.observe = in_turn(*observers)
+        self.pump.observe_end = ledger.ended
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
-        offload = Threads(self.loop, self._threads, self._broken)
-        works = Works(self.config, self.reload, self.ask_to_drain, self.overview.learned_caps)
-        routes = [
-            *caller_routes(self.desk, self.pump.clock, offload),
-            *Views(self.overview.take).routes(),
-            *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(self.providers, makers, self.catalogue, self._cleared).routes(),
-            *CacheAdmin(self.recall, self.loop).routes(),
-        ]
+        offload = Threads(self.loop, self._threads, work_failed)
+        routes = routes_of(self, offload, makers)
         self.overview.name_routes(routes)
-        service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
+        service = FrontService(
+            routes, self.keys.ring, self.pump.clock, self.overview.answered, self.quotas.headers
+        )
         self.listener = Listener(service, server_limits(settings))
         self.drain_asked = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
@@ -178,6 +187,8 @@ class App:
         self._local.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.keys.close()
+        self.usage.close()
+        self.learned.close()
         self._start.store.close()
 
     # configuration
@@ -203,6 +214,7 @@ class App:
             self.keys.ring.set_admin_secret(secret.value)
         set_level(settings.log.level)
         self.catalogue.settings = settings
+        self.quotas.defaults = settings.keys.limits()
         self.providers.reload(settings)
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()
@@ -252,11 +264,6 @@ class App:
         except ValueError as error:
             raise Refused(Refusal("provider_error", str(error), final=True)) from None
 
-    @staticmethod
-    def _home_of(row: Row) -> Home:
-        kind = KINDS[row.provider_type]
-        return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
-
     def _providers_changed(self, names: frozenset[str]) -> None:
         for name in self.accounts.changed({name: self.providers.get(name) for name in names}):
             self.overview.changed(name)
@@ -264,14 +271,35 @@ class App:
         for name in names:
             self.catalogue.forget(name)
 
-    def _cleared(self, row: Row) -> None:
+    def cleared(self, row: Row) -> None:
         """A provider answered an operator's test."""
         self.accounts.reset(row)
         self.overview.cleared(row.name)
 
-    @staticmethod
-    def _broken(error: BaseException) -> None:
-        log.error("Work in a thread failed", exc_info=error)
+
+def home_of_row(row: Row) -> Home:
+    """Where a provider runs."""
+    kind = KINDS[row.provider_type]
+    return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+
+def work_failed(error: BaseException) -> None:
+    """Work in a thread met a defect."""
+    log.error("Work in a thread failed", exc_info=error)
+
+
+def routes_of(app: App, offload: Threads, makers: Makers) -> list[Route]:
+    """Every route of the server."""
+    works = Works(app.config, app.reload, app.ask_to_drain, app.overview.learned_caps)
+    told = app.usage.ledger.called_by_operator
+    return [
+        *caller_routes(app.desk, app.pump.clock, offload),
+        *Views(app.overview.take).routes(),
+        *Admin(app.keys, app.providers, works, app.loop).routes(),
+        *app.usage.routes(),
+        *Trials(app.providers, makers, app.catalogue, app.cleared, told).routes(),
+        *CacheAdmin(app.recall, app.loop).routes(),
+    ]
 
 
 def raise_file_limit(wanted: int) -> None:

@@ -10,9 +10,13 @@ import pytest
 from emr.cli.command import COMMANDS
 from emr.control.admin import Admin
 from emr.control.cache.admin import CacheAdmin
+from emr.control.key_rows import LIMITS
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
 from emr.control.trials import Trials
+from emr.control.usage import Usage
+from emr.control.usage_report import ASKED, MEASURES, ROWS_MAX
+from emr.control.usage_rows import GROUPS
 from emr.control.views import Views
 from emr.front.callers import FORMS
 from emr.front.refusals import STATUS
@@ -43,6 +47,7 @@ def registered_routes() -> set[tuple[str, str]]:
         Admin.routes(Admin.__new__(Admin)),
         Trials.routes(Trials.__new__(Trials)),
         CacheAdmin.routes(CacheAdmin.__new__(CacheAdmin)),
+        Usage.routes(Usage.__new__(Usage)),
     ]
     made = {
         (method, route.pattern) for table in tables for route in table for method in route.methods
@@ -59,6 +64,21 @@ def registered_routes() -> set[tuple[str, str]]:
 
 def test_every_route_is_documented_and_every_documented_route_exists() -> None:
     assert documented_routes() == registered_routes()
+
+
+def test_every_measure_and_parameter_of_usage_is_documented() -> None:
+    section = API[API.index("## Usage") :]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named | {"errors", "abandoned"} == {*ASKED, *MEASURES}
+    assert all(f"`{name}`" in section for name in (*GROUPS, "errors", "abandoned"))
+    assert f"{ROWS_MAX:,} rows" in section
+
+
+def test_every_limit_of_a_key_is_documented() -> None:
+    section = API[API.index("## Limits of a key") : API.index("## Errors")]
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| `--", section, re.MULTILINE)
+    assert set(rows) == set(LIMITS)
 
 
 def test_every_error_type_is_documented_with_its_status() -> None:

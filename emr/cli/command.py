@@ -28,6 +28,7 @@ COMMANDS = (
     "status",
     "health",
     "cache",
+    "usage",
     "embed",
     "bench",
     "fake",

@@ -88,6 +88,16 @@ class Catalogue:
             return row.dimensions
         return self.kinds[row.provider_type].models.get(model, Model()).dimensions
 
+    def price(self, provider: str, model: str) -> float | None:
+        """What a million tokens cost in dollars; None when neither the row nor the table tells."""
+        row = self._providers.get(provider)
+        if row is None:
+            return None
+        if row.price_per_million_tokens is not None:
+            return row.price_per_million_tokens
+        kind = self.kinds.get(row.provider_type)
+        return None if kind is None else kind.models.get(model, Model()).price
+
     def seen(self, provider: str, model: str, dimensions: int) -> None:
         """A provider answered with vectors of that length, to a request that named none."""
         if self._seen.get((provider, model)) != dimensions:

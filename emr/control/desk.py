@@ -22,7 +22,9 @@ from emr.control.accounts import Accounts
 from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
+from emr.control.ledger import Ledger
 from emr.control.providers import Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import Row
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
@@ -57,8 +59,7 @@ class Target(NamedTuple):
 class FrontDesk:
     """The real desk. `catalogue` is what it knows of models, with the settings in use.
 
-    `recall` is the cache, None when it is switched off; it is asked first, whatever state the
-    provider is in.
+    `quotas` are the limits of keys; `ledger` is told of whom they keep out. `recall` is the cache.
     """
 
     def __init__(
@@ -67,13 +68,16 @@ class FrontDesk:
         accounts: Accounts,
         pump: Pump,
         catalogue: Catalogue,
-        recall: Recall | None = None,
+        quotas: Quotas,
+        ledger: Ledger,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
-        self._recall = recall
+        self._quotas = quotas
+        self._ledger = ledger
+        self.recall: Recall | None = None  # None: it is switched off
         self._destinations = Destinations(providers, catalogue)
         # where requests of a kind go, while what that depends on is the same
         self._ways: dict[object, tuple[Target, Params, bool]] = {}
@@ -170,21 +174,23 @@ class FrontDesk:
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         """See emr.front.desk.Desk."""
-        return sorted(plans, key=self._standing)
-
-    def _standing(self, plan: Plan) -> int:
-        """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
-        members = [each for each in _target(plan).members if healthy(each)]
-        if not members:
-            return 2
         now = self._pump.clock()
-        return 0 if any(may_go(each, plan, now) for each in members) else 1
+        return sorted(plans, key=lambda plan: standing(plan, now))
+
+    def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
+        """See emr.front.desk.Desk."""
+        refusal = self._quotas.admit(principal, requests, partial(estimate_of, plans))
+        if refusal is not None:
+            self._pump.refused[refusal.type] += len(plans)
+            for plan in plans:
+                self._ledger.limited(principal.id, plan.provider, plan.params.model, 1)
+            raise Refused(refusal)
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
-        recall = self._recall
+        recall = self.recall
         if recall is not None and plan.params.whole is None and not request.no_store:
-            request.space = _target(plan).space
+            _, request.members, request.space = _target(plan)
             request.answered_by = plan.provider
             if recall.answers(request, partial(self._ask, plan, request)):
                 return
@@ -205,6 +211,7 @@ class FrontDesk:
         if len(members) > 1:
             self._relate(members)
         self._pump.submit(members, request)
+        self._quotas.hold(request)
 
     def _open_again(self, plan: Plan) -> tuple[Account, ...]:
         """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
@@ -251,6 +258,14 @@ class FrontDesk:
         return self._catalogue.settings.server.max_texts_per_request
 
 
+def standing(plan: Plan, now: float) -> int:
+    """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
+    members = [each for each in _target(plan).members if healthy(each)]
+    if not members:
+        return 2
+    return 0 if any(may_go(each, plan, now) for each in members) else 1
+
+
 def may_go(account: Account, plan: Plan, now: float) -> bool:
     """Whether neither gate nor pace makes a request wait for longer than its call takes."""
     if account.gate.until > now:
@@ -268,6 +283,15 @@ def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
         f"provider of type {' or '.join(able)}"
     )
     return Refusal("validation_error", message, param="provider")
+
+
+def estimate_of(plans: Iterable[Plan]) -> int:
+    """The tokens that planned requests are expected to cost."""
+    tokens = 0
+    for plan in plans:
+        caps = _target(plan).members[0].caps
+        tokens += sum(caps.weigh(plan.texts, token_ids=plan.params.token_ids))
+    return tokens
 
 
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:

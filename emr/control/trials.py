@@ -43,6 +43,7 @@ NDJSON: tuple[bytes, bytes] = (b"content-type", b"application/x-ndjson")
 CAP_OF = {Ending.SIZE_ITEMS: "texts", Ending.SIZE_TOKENS: "tokens", Ending.SIZE_BYTES: "bytes"}
 
 Cleared = Callable[[Row], None]
+Called = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,23 @@ class Tried:
 class Trials:
     """The handlers; each runs as a task, for it waits for the provider.
 
-    `cleared` is told of a row that answered well.
+    `cleared` is told of a row that answered well, `called` of every call: the provider, the model,
+    and the tokens that were billed.
     """
 
     def __init__(
-        self, providers: Providers, makers: Makers, catalogue: Catalogue, cleared: Cleared
+        self,
+        providers: Providers,
+        makers: Makers,
+        catalogue: Catalogue,
+        cleared: Cleared,
+        called: Called,
     ) -> None:
         self._providers = providers
         self._makers = makers
         self._catalogue = catalogue
         self._cleared = cleared
+        self._called = called
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
@@ -126,18 +134,20 @@ class Trials:
         exchange.on_gone = gone
 
     async def _call(
-        self, caller: Caller, model: str, texts: Sequence[bytes]
+        self, tried: Tried, caller: Caller, texts: Sequence[bytes]
     ) -> tuple[Outcome, float]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        call = Call(Params(model), texts, True, None, CALL_S, CALL_S)
+        call = Call(Params(tried.model), texts, True, None, CALL_S, CALL_S)
         outcome = await call_with(caller, call)
+        billed = outcome.reply.tokens if outcome.reply is not None else None
+        self._called(tried.row.name, tried.model, billed or 0)
         return outcome, loop.time() - started
 
     async def _test(self, exchange: Exchange, tried: Tried) -> None:
         row, longest_s, dimensions = tried.row, 0.0, 0
         for variable, caller in tried.callers:
-            outcome, seconds = await self._call(caller, tried.model, [CANARY])
+            outcome, seconds = await self._call(tried, caller, [CANARY])
             error = self._fault(tried, outcome)
             if error:
                 error = f"{error} (with {variable})" if len(tried.callers) > 1 else error
@@ -186,7 +196,7 @@ class Trials:
         _, caller = tried.callers[0]
         for sample in range(samples):
             texts = [b'"probe %d of %d in sample %d"' % (n, size, sample) for n in range(size)]
-            outcome, seconds = await self._call(caller, tried.model, texts)
+            outcome, seconds = await self._call(tried, caller, texts)
             verdict = outcome.verdict
             if verdict.ending is not Ending.OK:
                 line: dict[str, Any] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emr.lane.flight import Flights
-from emr.lane.ticket import Batch, Origin, Request
+from emr.lane.ticket import Batch, Origin, Request, Ticket
 from emr.lane.verdict import Reply
 
 
@@ -50,7 +50,7 @@ def give(
     at = 0
     for ticket in batch.tickets:
         request, places = ticket.request, ticket.places
-        weight = ticket.tokens
+        weight = _weight(ticket)
         for place, waiters in flights.end(request, places):
             vector = vectors[at + places.index(place)]
             own, *parts = share(request.tokens[place], [1] * (len(waiters) + 1))
@@ -76,8 +76,23 @@ def give(
                     request.vectors[place] = vectors[offset]
                 _take(request, len(places), complete)
         at += len(places)
-    _bill(shares, reply.tokens)
+    _bill(batch, shares, reply.tokens)
     return complete
+
+
+def waste(batch: Batch, tokens: int) -> None:
+    """Book what the provider billed for a reply of no use: those whose texts were sent pay."""
+    _bill(batch, [(ticket.request, _weight(ticket)) for ticket in batch.tickets], tokens)
+
+
+def _weight(ticket: Ticket) -> int:
+    """The estimated tokens of a ticket's texts, as they are now.
+
+    Not those that it was sent with: the estimates may have changed since, and a share of a text
+    taken off a sum of others would be less than nothing.
+    """
+    tokens, places = ticket.request.tokens, ticket.places
+    return tokens[places[0]] if len(places) == 1 else sum([tokens[place] for place in places])
 
 
 def _tell(request: Request, batch: Batch, reply: Reply, seconds: float) -> None:
@@ -93,9 +108,10 @@ def _take(request: Request, texts: int, complete: list[Request]) -> None:
         complete.append(request)
 
 
-def _bill(shares: Sequence[tuple[Request, int]], total: int | None) -> None:
+def _bill(batch: Batch, shares: Sequence[tuple[Request, int]], total: int | None) -> None:
     """Book the call's tokens: what the provider counted, else the estimates."""
     weights = [weight for _, weight in shares]
     billed = weights if total is None else share(total, weights)
-    for (request, _), tokens in zip(shares, billed, strict=True):
+    batch.bill = [(request, tokens) for (request, _), tokens in zip(shares, billed, strict=True)]
+    for request, tokens in batch.bill:
         request.billed += tokens

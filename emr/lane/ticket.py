@@ -253,8 +253,8 @@ class Batch:
     """The tickets of one lane that travel in one call, in the order of their texts."""
 
     __slots__ = (
-        "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number", "part",
-        "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
+        "bill", "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number",
+        "part", "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
     )  # fmt: skip
 
     def __init__(self, params: Params, tickets: list[Ticket]) -> None:
@@ -277,6 +277,8 @@ class Batch:
         self.trial: Trial | None = None  # an isolation call: of this trial, and what it is in it
         self.part: Part | None = None
         self.short = False  # its time to the first byte is under what such calls need
+        # set when the reply came: who pays how many of the tokens that the provider billed
+        self.bill: Sequence[tuple[Request, int]] = ()
 
     def payload(self) -> list[bytes]:
         """The JSON texts, in the order in which the vectors come back."""

@@ -61,7 +61,9 @@ class Operated(Overlooked):
         works = Works(lambda: {"server": {}}, self._reload, self._drain, self.overview.learned_caps)
         self.admin = Admin(self.keys, self.providers, works, self.loop)
         makers = self.accounts._makers
-        self.trials = Trials(self.providers, makers, self.catalogue, self._cleared)
+        self.trials = Trials(
+            self.providers, makers, self.catalogue, self._cleared, self.ledger.called_by_operator
+        )
 
     async def __aexit__(self, *error: object) -> None:
         self.keys.close()

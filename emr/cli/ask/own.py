@@ -6,6 +6,7 @@ It holds the lock of the database as long as it works, so that no server starts 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -140,6 +141,19 @@ class OwnStore:
         """See Manager."""
         with self._router() as manager:
             yield from manager.probe_provider(name, sizes, samples)
+
+    # usage
+
+    def usage(self, asked: Mapping[str, str]) -> Told:
+        """See Manager."""
+        from emr.control.usage import answer_of
+        from emr.control.usage_report import question_of
+
+        def answer() -> Future[Told]:
+            question = question_of(asked, time.time())
+            return self._store.read(lambda connection: answer_of(connection, question, {}))
+
+        return done(answer)
 
     @contextmanager
     def _router(self) -> Iterator[Manager]:

@@ -50,8 +50,8 @@ function _shtab_emr_using
   test "$_shtab_emr_cmdpath" = "$argv"
 end
 
-set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health cache 'cache stats' 'cache clear' embed bench fake doctor completion
-set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --waiting --warmup --window-s
+set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health cache 'cache stats' 'cache clear' usage embed bench fake doctor completion
+set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --by --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --since --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --until --uplink-ms --waiting --warmup --window-s --words
 
 complete -c emr -e
 complete -c emr -f
@@ -232,6 +232,18 @@ complete -c emr -n '_shtab_emr_using cache clear' -l client-cert -xka "(__fish_c
 complete -c emr -n '_shtab_emr_using cache clear' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
 complete -c emr -n '_shtab_emr_using cache clear' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
 complete -c emr -n '_shtab_emr_using cache clear' -l json -d 'print JSON'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a usage -d 'what was used, and its cost'
+complete -c emr -n '_shtab_emr_using usage' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using usage' -l by -x -d 'of key, provider, model, day, hour; key,provider,model without it, '"'"''"'"' for a total'
+complete -c emr -n '_shtab_emr_using usage' -l since -x -d 'a time, a date, a span (12h, 30d, 8w) or month, the present one; without it 30d'
+complete -c emr -n '_shtab_emr_using usage' -l until -x -d 'before this time; without it now'
+complete -c emr -n '_shtab_emr_using usage' -l server -x -d 'where it is: http://host:port, https://host:port or unix:/path; without it http://localhost:3200, else the server that holds the database'"'"'s lock'
+complete -c emr -n '_shtab_emr_using usage' -l ca -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of the CA of the server'"'"'s certificate'
+complete -c emr -n '_shtab_emr_using usage' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'
+complete -c emr -n '_shtab_emr_using usage' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
+complete -c emr -n '_shtab_emr_using usage' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
+complete -c emr -n '_shtab_emr_using usage' -l csv -d 'print CSV'
+complete -c emr -n '_shtab_emr_using usage' -l json -d 'print JSON'
 complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a embed -d 'lines of text to vectors'
 complete -c emr -n '_shtab_emr_using embed' -s h -l help -d 'show this help message and exit'
 complete -c emr -n '_shtab_emr_using embed' -l model -x -d 'a model id, an alias or provider/model'
@@ -288,6 +300,7 @@ complete -c emr -n '_shtab_emr_using fake' -l latency-sigma -x -d 'spread of the
 complete -c emr -n '_shtab_emr_using fake' -l latency-ms-per-text -x -d 'added to the median for each text'
 complete -c emr -n '_shtab_emr_using fake' -l latency-ms-per-token -x -d 'added to the median for each token'
 complete -c emr -n '_shtab_emr_using fake' -l refusal-ms -x -d 'the time of a refusal (default 10.0)'
+complete -c emr -n '_shtab_emr_using fake' -l uplink-ms -x -d 'of a call'"'"'s time, until it is where limits and faults are'
 complete -c emr -n '_shtab_emr_using fake' -l servers -x -d 'calls worked on at a time, the others wait; 0: all'
 complete -c emr -n '_shtab_emr_using fake' -l waiting -x -d 'calls that may wait for a server before it is overloaded; 0: all'
 complete -c emr -n '_shtab_emr_using fake' -l concurrent-calls -x -d 'calls at a time before it is overloaded; 0: any'
@@ -300,8 +313,9 @@ complete -c emr -n '_shtab_emr_using fake' -l window-s -x -d 'the length of a wi
 complete -c emr -n '_shtab_emr_using fake' -l burst-s -x -d 'how much of the limit a bucket holds (default 60.0)'
 complete -c emr -n '_shtab_emr_using fake' -l scope -xka "model key" -d 'limits count for each model of a key, or for each key (default model)'
 complete -c emr -n '_shtab_emr_using fake' -l count-failed -l no-count-failed -d 'failed and refused calls count as calls too'
-complete -c emr -n '_shtab_emr_using fake' -l thief -x -d 'the share of every limit that somebody else uses up'
+complete -c emr -n '_shtab_emr_using fake' -l thief -x -d 'the share of every limit that somebody else takes'
 complete -c emr -n '_shtab_emr_using fake' -l tell -xka "real full partial none" -d 'how much the headers tell about the limits (default real)'
+complete -c emr -n '_shtab_emr_using fake' -l words -xka "tell figures vague" -d 'whether the words of a 429 have its figures (default tell)'
 complete -c emr -n '_shtab_emr_using fake' -l retry-after -xka "real right none short huge negative date junk" -d 'what a 429 says about when to come again (default real)'
 complete -c emr -n '_shtab_emr_using fake' -l max-texts -x -d 'texts of a call; 0: the provider'"'"'s own'
 complete -c emr -n '_shtab_emr_using fake' -l max-tokens -x -d 'tokens of a call; 0: the model'"'"'s own'
@@ -312,6 +326,7 @@ complete -c emr -n '_shtab_emr_using fake' -l faults -x -d 'faults and their pro
 complete -c emr -n '_shtab_emr_using fake' -l schedule -x -d 'by seconds: '"'"'0-60 error=0.5; 60-120 reset=1 rpm=100; 120- none'"'"''
 complete -c emr -n '_shtab_emr_using fake' -l poison -x -d 'texts that are refused: MARKER=index|silent|crash|hang, by commas'
 complete -c emr -n '_shtab_emr_using fake' -l record -x -d 'how many of the last calls /_fake/calls shows, with their bodies'
+complete -c emr -n '_shtab_emr_using fake' -l journal -l no-journal -d 'keep a line about each call, for /_fake/journal'
 complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a doctor -d 'check the set-up'
 complete -c emr -n '_shtab_emr_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c emr -n '_shtab_emr_using doctor' -l call -d 'also make a call to each provider'

@@ -22,6 +22,7 @@ _shtab_emr_commands() {
     providers:'the providers'
     serve:'start the router'
     status:'what the router did'
+    usage:'what was used, and its cost'
   )
   _describe 'emr commands' _commands
 }
@@ -229,6 +230,7 @@ _shtab_emr_fake_options=(
   "--latency-ms-per-text[added to the median for each text]:FLOAT:"
   "--latency-ms-per-token[added to the median for each token]:FLOAT:"
   "--refusal-ms[the time of a refusal (default 10.0)]:FLOAT:"
+  "--uplink-ms[of a call\'s time, until it is where limits and faults are]:FLOAT:"
   "--servers[calls worked on at a time, the others wait\; 0\: all]:INT:"
   "--waiting[calls that may wait for a server before it is overloaded\; 0\: all]:INT:"
   "--concurrent-calls[calls at a time before it is overloaded\; 0\: any]:INT:"
@@ -241,8 +243,9 @@ _shtab_emr_fake_options=(
   "--burst-s[how much of the limit a bucket holds (default 60.0)]:FLOAT:"
   "--scope[limits count for each model of a key, or for each key (default model)]:scope:(model key)"
   {--count-failed,--no-count-failed}"[failed and refused calls count as calls too]"
-  "--thief[the share of every limit that somebody else uses up]:FLOAT:"
+  "--thief[the share of every limit that somebody else takes]:FLOAT:"
   "--tell[how much the headers tell about the limits (default real)]:tell:(real full partial none)"
+  "--words[whether the words of a 429 have its figures (default tell)]:words:(tell figures vague)"
   "--retry-after[what a 429 says about when to come again (default real)]:retry_after:(real right none short huge negative date junk)"
   "--max-texts[texts of a call\; 0\: the provider\'s own]:INT:"
   "--max-tokens[tokens of a call\; 0\: the model\'s own]:INT:"
@@ -253,6 +256,7 @@ _shtab_emr_fake_options=(
   "--schedule[by seconds\: \'0-60 error\=0.5\; 60-120 reset\=1 rpm\=100\; 120- none\']:STR:"
   "--poison[texts that are refused\: MARKER\=index\|silent\|crash\|hang, by commas]:STR:"
   "--record[how many of the last calls \/_fake\/calls shows, with their bodies]:INT:"
+  {--journal,--no-journal}"[keep a line about each call, for \/_fake\/journal]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -495,6 +499,23 @@ _shtab_emr_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_status_defaults_added=0
 
+_shtab_emr_usage_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--by[of key, provider, model, day, hour\; key,provider,model without it, \'\' for a total]:A,B:"
+  "--since[a time, a date, a span (12h, 30d, 8w) or month, the present one\; without it 30d]:WHEN:"
+  "--until[before this time\; without it now]:WHEN:"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--csv[print CSV]"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_usage_defaults_added=0
+
 
 _shtab_emr() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->emr'
@@ -526,6 +547,7 @@ _shtab_emr() {
         providers) _shtab_emr_providers ;;
         serve) _arguments -C -s $_shtab_emr_serve_options ;;
         status) _arguments -C -s $_shtab_emr_status_options ;;
+        usage) _arguments -C -s $_shtab_emr_usage_options ;;
       esac
   esac
 }

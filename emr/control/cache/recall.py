@@ -27,7 +27,7 @@ from emr.lane.cache import Cache
 from emr.lane.effects import Send
 from emr.lane.ticket import Origin, Request
 from emr.lane.verdict import Outcome
-from emr.pump import Observer, Pump
+from emr.pump import Pump
 
 # vectors of a request that are written anew on the loop, 0.4 ms; the front does more, in a thread
 REWRITTEN_MAX = 8
@@ -126,7 +126,7 @@ class Recall:
         self.hits += len(found.vectors)
         self.disk_hits += len(found.vectors)
 
-    def called(self, send: Send, outcome: Outcome) -> None:
+    def called(self, send: Send, outcome: Outcome, seconds: float) -> None:
         """A call ended, and everyone has the answer: keep what it brought."""
         reply = outcome.reply
         if reply is None or reply.body is not None:
@@ -148,15 +148,6 @@ class Recall:
                 memory.put(section, text, vector)
                 if disk is not None:
                     disk.keep(Kept(key, reply.model, text, vector))
-
-    def after(self, observe: Observer) -> Observer:
-        """An observer of calls that tells that one first."""
-
-        def called(send: Send, outcome: Outcome, seconds: float) -> None:
-            observe(send, outcome, seconds)
-            self.called(send, outcome)
-
-        return called
 
     def open(self) -> None:
         """Begin to use the disk, if there is one."""

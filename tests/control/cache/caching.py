@@ -12,6 +12,7 @@ from emr.front.desk import Ask
 from emr.lane.cache import Cache
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Request
+from emr.pump import in_turn
 from tests.control.operated import Operated
 from tests.support.scripted import Asked
 
@@ -29,8 +30,8 @@ class Caching(Operated):
         memory = Cache(room, shared=shared)
         self.pump.roster.settings = LaneSettings(share_flights=shared)
         self.recall = Recall(Shop(memory, disk, self.pump.end, self.pump.clock))
-        self.desk._recall = self.recall
-        self.pump.observe = self.recall.after(self.overview.called)
+        self.desk.recall = self.recall
+        self.pump.observe = in_turn(self.overview.called, self.recall.called)
 
     async def __aenter__(self) -> Caching:
         if self.recall.disk is not None:
