@@ -102,7 +102,8 @@ def upwards(args: argparse.Namespace, delay_ms: float) -> tuple[str, list[dict[s
             rows.append([
                 f"{callers:,}", f"{m.rate:,.0f}", figure(m.cpu_us),
                 f"{m.rate * m.cpu_us / 1e6:.0%}", f"{1e6 / m.cpu_us:,.0f}",
-                figure(m.p50_ms), figure(m.p99_ms), figure(texts_a_call), f"{m.rss_mib:.0f}", m.failures,
+                figure(m.p50_ms), figure(m.p99_ms), figure(texts_a_call),
+                f"{m.rss_mib:.0f}", m.failures,
             ])  # fmt: skip
             told.append(asdict(m))
             print(*rows[-1], file=sys.stderr)

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     times["emr --version"] = told([own_python(), "-m", "emr", "--version"], args.runs)
     if args.zipapp:
         zipapp = [own_python(), str(args.zipapp.resolve()), "--version"]
-        times["emr.pyz --version, first"] = told(zipapp, 1)
+        times["emr.pyz --version, first (unpacks, if it never did)"] = told(zipapp, 1)
         times["emr.pyz --version, warm"] = told(zipapp, args.runs)
     page = Page("starts", "Starting", machine(args.venvs))
     rows = [
