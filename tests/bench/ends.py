@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         "provider, wrk and all processes share the machine's cores, so requests a second here end "
         "where the cores do; the share of the busiest process tells who could go on."
     )
+    page.block = "\n\n".join(page.parts).replace("## ", "### ")
     print(page.write(args.out))
     return 0
 

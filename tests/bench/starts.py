@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         table(["", "runs", "seconds", "CPU seconds"], rows),
         "CPU seconds are what is left of a start when nothing else uses the machine.",
     ]
+    page.block = page.parts[0]
     page.data = {"seconds_and_cpu": times}
     print(page.write(args.out))
     return 0
