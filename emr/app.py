@@ -21,6 +21,8 @@ from typing import Any
 
 from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
+from emr.control.cache.admin import CacheAdmin
+from emr.control.cache.recall import make_recall
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, in_effect, nested_sources
@@ -45,7 +47,7 @@ from emr.front.callers import caller_routes
 from emr.front.listener import Listener
 from emr.front.offload import Threads
 from emr.front.register import Unfinished
-from emr.front.routes import FrontService
+from emr.front.routes import FrontService, Route
 from emr.front.tls import server_context
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
@@ -113,28 +115,25 @@ class App:
         self.desk = FrontDesk(
             self.providers, self.accounts, self.pump, self.catalogue, self.quotas, ledger
         )
+        self.recall = make_recall(settings, start.places, self.pump, self.loop)
+        self.desk.recall = self.recall
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
+                self.recall,
             )
         )  # fmt: skip
-        self.pump.observe = in_turn(ledger.called, self.overview.called, self.learned.called)
+        observers = [ledger.called, self.overview.called, self.learned.called]
+        if self.recall is not None:
+            observers.append(self.recall.called)
+        self.pump.observe = in_turn(*observers)
         self.pump.observe_end = ledger.ended
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
         offload = Threads(self.loop, self._threads, work_failed)
-        works = Works(self.config, self.reload, self.ask_to_drain, self.overview.learned_caps)
-        routes = [
-            *caller_routes(self.desk, self.pump.clock, offload),
-            *Views(self.overview.take).routes(),
-            *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *self.usage.routes(),
-            *Trials(
-                self.providers, makers, self.catalogue, self._cleared, ledger.called_by_operator
-            ).routes(),
-        ]
+        routes = routes_of(self, offload, makers)
         self.overview.name_routes(routes)
         service = FrontService(
             routes, self.keys.ring, self.pump.clock, self.overview.answered, self.quotas.headers
@@ -162,6 +161,8 @@ class App:
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():
             log.warning(warning)
+        if self.recall is not None:
+            self.recall.open()
         self._tell_of_keys()
         if any(row.provider_type == LOCAL for row in self.providers.enabled()):
             self._warming = self.loop.create_task(self._warm())
@@ -180,6 +181,8 @@ class App:
         if self._warming is not None:
             self._warming.cancel()
         await self.pump.stop()
+        if self.recall is not None:
+            await self.recall.close()
         await self._transport.close()
         self._local.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -268,7 +271,7 @@ class App:
         for name in names:
             self.catalogue.forget(name)
 
-    def _cleared(self, row: Row) -> None:
+    def cleared(self, row: Row) -> None:
         """A provider answered an operator's test."""
         self.accounts.reset(row)
         self.overview.cleared(row.name)
@@ -283,6 +286,20 @@ def home_of_row(row: Row) -> Home:
 def work_failed(error: BaseException) -> None:
     """Work in a thread met a defect."""
     log.error("Work in a thread failed", exc_info=error)
+
+
+def routes_of(app: App, offload: Threads, makers: Makers) -> list[Route]:
+    """Every route of the server."""
+    works = Works(app.config, app.reload, app.ask_to_drain, app.overview.learned_caps)
+    told = app.usage.ledger.called_by_operator
+    return [
+        *caller_routes(app.desk, app.pump.clock, offload),
+        *Views(app.overview.take).routes(),
+        *Admin(app.keys, app.providers, works, app.loop).routes(),
+        *app.usage.routes(),
+        *Trials(app.providers, makers, app.catalogue, app.cleared, told).routes(),
+        *CacheAdmin(app.recall, app.loop).routes(),
+    ]
 
 
 def raise_file_limit(wanted: int) -> None:

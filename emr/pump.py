@@ -126,14 +126,14 @@ class Pump:
             self._idle.clear()
             self._turn_soon()
         self._carry_out(out)
-        self._texts_since_turn += len(request.texts)
+        self._texts_since_turn += len(request.wanted)
         if self._texts_since_turn >= members[0].caps.max_texts:
             self._turn()
 
-    def refuse(self, request: Request, refusal: Refusal) -> None:
-        """End a request that was not taken in."""
+    def end(self, request: Request) -> None:
+        """End a request that was not taken in: it has all its vectors, or a refusal."""
         out = Effects()
-        out.refuse(request, refusal)
+        out.ended.append(request)
         self._carry_out(out)
 
     def leave(self, request: Request) -> None:

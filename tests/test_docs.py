@@ -9,6 +9,7 @@ import pytest
 
 from emr.cli.command import COMMANDS
 from emr.control.admin import Admin
+from emr.control.cache.admin import CacheAdmin
 from emr.control.key_rows import LIMITS
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
@@ -45,6 +46,7 @@ def registered_routes() -> set[tuple[str, str]]:
         Views.routes(Views.__new__(Views)),
         Admin.routes(Admin.__new__(Admin)),
         Trials.routes(Trials.__new__(Trials)),
+        CacheAdmin.routes(CacheAdmin.__new__(CacheAdmin)),
         Usage.routes(Usage.__new__(Usage)),
     ]
     made = {
@@ -94,7 +96,7 @@ def test_every_error_type_is_documented_with_its_status() -> None:
 def test_every_metric_is_documented_and_the_reverse() -> None:
     snapshot = Snapshot(
         version="0", uptime_s=0.0, draining=False, storage_ok=True, active_keys=0, connections=0,
-        requests_served=0, texts_served=0, provider_calls=0, cache_hits=0, providers=(),
+        requests_served=0, texts_served=0, provider_calls=0, providers=(),
         others=(), answers={}, refusals={}, histories={},
     )  # fmt: skip
     made = {

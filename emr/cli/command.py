@@ -27,6 +27,7 @@ COMMANDS = (
     "config",
     "status",
     "health",
+    "cache",
     "usage",
     "embed",
     "bench",

@@ -14,11 +14,12 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
+from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
 from emr.control.ledger import Ledger
@@ -45,16 +46,20 @@ REMEMBERED = 1024  # kinds of requests whose way is kept at hand
 
 
 class Target(NamedTuple):
-    """The desk's own handle in a plan: the row, and the accounts that may answer."""
+    """The desk's own handle in a plan: the row, and the accounts that may answer.
+
+    `space` names the vectors that they give (see `emr.control.catalogue`).
+    """
 
     row: Row
     members: tuple[Account, ...]
+    space: str
 
 
 class FrontDesk:
     """The real desk. `catalogue` is what it knows of models, with the settings in use.
 
-    `quotas` are the limits of keys; `ledger` is told of whom they keep out.
+    `quotas` are the limits of keys; `ledger` is told of whom they keep out. `recall` is the cache.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class FrontDesk:
         self._catalogue = catalogue
         self._quotas = quotas
         self._ledger = ledger
+        self.recall: Recall | None = None  # None: it is switched off
         self._destinations = Destinations(providers, catalogue)
         # where requests of a kind go, while what that depends on is the same
         self._ways: dict[object, tuple[Target, Params, bool]] = {}
@@ -119,7 +125,7 @@ class FrontDesk:
             )
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
-        return Target(row, members), params, pinned
+        return Target(row, members, self._catalogue.space(row, model)), params, pinned
 
     def _members(self, family: Iterable[Row], model: str) -> tuple[Account, ...]:
         """The accounts of all of these; those without a key cannot help."""
@@ -149,7 +155,7 @@ class FrontDesk:
         kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
             if ask.path is not None and ask.path not in kind.passes:
-                raise Refused(self._no_such_route(row, ask.path))
+                raise Refused(no_such_route(row, ask.path, self._catalogue.kinds))
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
@@ -163,14 +169,6 @@ class FrontDesk:
             dtype=ask.dtype,
             token_ids=ask.token_ids,
         )
-
-    def _no_such_route(self, row: Row, path: str) -> Refusal:
-        able = [kind.name for kind in self._catalogue.kinds.values() if path in kind.passes]
-        message = (
-            f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
-            f"provider of type {' or '.join(able)}"
-        )
-        return Refusal("validation_error", message, param="provider")
 
     # the rest of the port
 
@@ -190,13 +188,24 @@ class FrontDesk:
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
+        recall = self.recall
+        if recall is not None and plan.params.whole is None and not request.no_store:
+            _, request.members, request.space = _target(plan)
+            request.answered_by = plan.provider
+            if recall.answers(request, partial(self._ask, plan, request)):
+                return
+        self._ask(plan, request)
+
+    def _ask(self, plan: Plan, request: Request) -> None:
+        """What the cache does not have is asked of the provider."""
         members = _target(plan).members
         for member in members:
             if member.closed:
                 try:
                     members = self._open_again(plan)
                 except Refused as refused:
-                    self._pump.refuse(request, refused.refusal)
+                    request.refusal = refused.refusal
+                    self._pump.end(request)
                     return
                 break
         if len(members) > 1:
@@ -206,7 +215,7 @@ class FrontDesk:
 
     def _open_again(self, plan: Plan) -> tuple[Account, ...]:
         """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
-        old, members = _target(plan)
+        old, members, _ = _target(plan)
         living = tuple(member for member in members if not member.closed)
         if living:
             return living
@@ -264,6 +273,16 @@ def may_go(account: Account, plan: Plan, now: float) -> bool:
     tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
     call_s = account.latency.estimate_s(sum(tokens))
     return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+
+
+def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
+    """What is told of a route that a provider's type has nothing like."""
+    able = [kind.name for kind in kinds.values() if path in kind.passes]
+    message = (
+        f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
+        f"provider of type {' or '.join(able)}"
+    )
+    return Refusal("validation_error", message, param="provider")
 
 
 def estimate_of(plans: Iterable[Plan]) -> int:

@@ -193,7 +193,7 @@ class Cache:
         None, PATH, RESTART, "its file on disk; without one: memory only",
         example="~/.cache/emr/vectors.db",
     )  # fmt: skip
-    max_disk_bytes: int = _set(GIB, Size(0, 1024 * GIB), RESTART, "on disk")
+    max_disk_bytes: int = _set(GIB, Size(0, 1024 * GIB), RESTART, "on disk; 0 for none")
     scope: str | None = _set(
         None, Choice(("shared", "key")), RESTART,
         "whether keys share entries. Without it: shared when every bind is loopback or a Unix"

@@ -110,13 +110,13 @@ class Account:
     # tickets come and go
 
     def enter(self, request: Request, now: float) -> None:
-        """Let a request that was weighed wait, whole, in its lane."""
+        """Let what is wanted of a request that was weighed wait in its lane."""
         if not request.bulk:
             self.pace.interactive_came(now)
         self.last_params = request.params
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:
-            self._wait(request, range(len(request.texts)), now, alone=alone)
+            self._wait(request, request.wanted, now, alone=alone)
             return
         held, known = self.flights.join(request)
         for place, flight in known:
@@ -214,8 +214,7 @@ class Account:
         """The estimates changed: what waits is weighed by them; what flies, when it comes back."""
         flying = {ticket.request for batch in self.flying for ticket in batch.tickets}
         for request in flying | {ticket.request for ticket in self.waiting()}:
-            ids = request.params.token_ids
-            request.tokens = self.caps.weigh(request.texts, token_ids=ids)
+            request.weigh(self.caps)
         for lane in self.lanes.values():
             lane.weigh_again()
         for ticket in self.aside():

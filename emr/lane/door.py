@@ -61,8 +61,7 @@ def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
 
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
     settings = account.settings
-    whole = request.params.whole
-    size = sum([len(text) for text in request.texts]) if whole is None else len(whole)
+    size = _size_of(request)
     total = sum([each.bytes for each in accounts]) + size
     if total > settings.max_queue_bytes:
         return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
@@ -86,6 +85,16 @@ def _full(account: Account, request: Request, accounts: Collection[Account]) -> 
             "share one"
         )
     return None
+
+
+def _size_of(request: Request) -> int:
+    """The bytes that would wait."""
+    if request.params.whole is not None:
+        return len(request.params.whole)
+    texts = request.texts
+    if request.cached:
+        texts = [texts[place] for place in request.wanted]
+    return sum([len(text) for text in texts])
 
 
 def _bytes_of(caller: str, accounts: Collection[Account]) -> int:

@@ -54,7 +54,7 @@ def forecast(account: Account, request: Request, now: float) -> Forecast:
     """When a request that comes now would be answered."""
     order, caps = account.order, account.caps
     start = order.start(request)
-    texts, tokens = len(request.texts), sum(request.tokens)
+    texts, tokens = len(request.wanted), sum(request.tokens)
     calls = max(texts / caps.max_texts, tokens / caps.max_tokens)
     before = max(0.0, 1.0 - 1.0 / calls) if calls else 0.0  # of itself, before its last call
     last = start + before * tokens / weight_of(flow_of(request))
@@ -102,7 +102,7 @@ def none_longer(account: Account, request: Request, left_s: float, now: float) -
 
 def _all(account: Account, request: Request) -> Ahead:
     """All that waits, and the request."""
-    texts, tokens = len(request.texts), sum(request.tokens)
+    texts, tokens = len(request.wanted), sum(request.tokens)
     return Ahead(float(account.texts + texts), float(account.tokens + tokens))
 
 

@@ -197,10 +197,17 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
     estimates_changed = account.caps.succeeded(batch, reply.tokens, now)
-    complete = give(batch, reply, seconds, account.flights)
-    for request in complete:
-        request.answered_by = account.spec.provider
-    out.ended.extend(complete)
+    provider = account.spec.provider
+    for request in give(batch, reply, seconds, account.flights, provider):
+        request.answered_by = provider
+        if request.mixed:
+            if request.cached:
+                request.ask_anew()
+                request.weigh(account.caps)
+                account.enter(request, now)
+                continue
+            request.refusal = words.mixed(provider)
+        out.ended.append(request)
     if estimates_changed:
         account.weigh_again()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emr.lane.flight import Flights
-from emr.lane.ticket import Batch, Request, Ticket
+from emr.lane.ticket import Batch, Origin, Request, Ticket
 from emr.lane.verdict import Reply
 
 
@@ -33,7 +33,9 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[Request]:
+def give(
+    batch: Batch, reply: Reply, seconds: float, flights: Flights, provider: str
+) -> list[Request]:
     """Put the vectors of `reply` into the requests of the batch, and book what was billed.
 
     Who waited for a text beside its holder gets the same vector, and an equal share of the text's
@@ -42,6 +44,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
     """
     vectors = reply.vectors
     assert reply.body is not None or len(vectors) == batch.texts, "a count not checked: a bug"
+    origin = Origin(reply.dimensions, reply.model, provider)
     complete: list[Request] = []
     shares: list[tuple[Request, int]] = []
     at = 0
@@ -58,6 +61,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 waiter.attempts = max(1, waiter.attempts)
                 _tell(waiter, batch, reply, seconds)
                 if not waiter.ended:
+                    waiter.measure(origin)
                     waiter.vectors[where] = vector
                     _take(waiter, 1, complete)
         shares.append((request, weight))
@@ -67,6 +71,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 request.body = reply.body
                 _take(request, request.missing, complete)
             else:
+                request.measure(origin)
                 for offset, place in enumerate(places, at):
                     request.vectors[place] = vectors[offset]
                 _take(request, len(places), complete)

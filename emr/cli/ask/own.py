@@ -166,11 +166,14 @@ class OwnStore:
         from emr.cli.ask.whom import over_api
         from emr.control.logs import set_up
         from emr.control.secrets import Secret, new_secret
+        from emr.control.settings import Cache
 
         set_up("warning", "text")
         loaded, places = self._local.loaded, self._local.places
         server = replace(loaded.settings.server, tls_cert=None, tls_key=None, client_ca=None)
-        loaded = replace(loaded, settings=replace(loaded.settings, server=server))
+        no_cache = Cache(max_bytes=0)
+        settings = replace(loaded.settings, server=server, cache=no_cache)
+        loaded = replace(loaded, settings=settings)
         secret = Secret(new_secret(), "this command")
         with hidden_socket() as (sock, address):
             store = tried(lambda: Store(self._store.path))

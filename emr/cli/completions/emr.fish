@@ -50,7 +50,7 @@ function _shtab_emr_using
   test "$_shtab_emr_cmdpath" = "$argv"
 end
 
-set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health usage embed bench fake doctor completion
+set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health cache 'cache stats' 'cache clear' usage embed bench fake doctor completion
 set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --by --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --since --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --until --uplink-ms --waiting --warmup --window-s --words
 
 complete -c emr -e
@@ -214,6 +214,24 @@ complete -c emr -n '_shtab_emr_using health' -l ca -xka "(__fish_complete_path (
 complete -c emr -n '_shtab_emr_using health' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'
 complete -c emr -n '_shtab_emr_using health' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
 complete -c emr -n '_shtab_emr_using health' -l json -d 'print JSON'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a cache -d 'the cache of vectors'
+complete -c emr -n '_shtab_emr_using cache' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using cache; and test $_shtab_emr_npos -eq 0' -a stats -d 'what it has, and how often it had what was asked'
+complete -c emr -n '_shtab_emr_using cache stats' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using cache stats' -l server -x -d 'where it is: http://host:port, https://host:port or unix:/path; without it http://localhost:3200, else the server that holds the database'"'"'s lock'
+complete -c emr -n '_shtab_emr_using cache stats' -l ca -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of the CA of the server'"'"'s certificate'
+complete -c emr -n '_shtab_emr_using cache stats' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'
+complete -c emr -n '_shtab_emr_using cache stats' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
+complete -c emr -n '_shtab_emr_using cache stats' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
+complete -c emr -n '_shtab_emr_using cache stats' -l json -d 'print JSON'
+complete -c emr -n '_shtab_emr_using cache; and test $_shtab_emr_npos -eq 0' -a clear -d 'let go of every vector, in memory and on disk'
+complete -c emr -n '_shtab_emr_using cache clear' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using cache clear' -l server -x -d 'where it is: http://host:port, https://host:port or unix:/path; without it http://localhost:3200, else the server that holds the database'"'"'s lock'
+complete -c emr -n '_shtab_emr_using cache clear' -l ca -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of the CA of the server'"'"'s certificate'
+complete -c emr -n '_shtab_emr_using cache clear' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'
+complete -c emr -n '_shtab_emr_using cache clear' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
+complete -c emr -n '_shtab_emr_using cache clear' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
+complete -c emr -n '_shtab_emr_using cache clear' -l json -d 'print JSON'
 complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a usage -d 'what was used, and its cost'
 complete -c emr -n '_shtab_emr_using usage' -s h -l help -d 'show this help message and exit'
 complete -c emr -n '_shtab_emr_using usage' -l by -x -d 'of key, provider, model, day, hour; key,provider,model without it, '"'"''"'"' for a total'

@@ -11,6 +11,7 @@
 _shtab_emr_commands() {
   local _commands=(
     bench:'load a running emr and print rates, percentiles and provider calls'
+    cache:'the cache of vectors'
     completion:'completion for a shell'
     config:'the configuration'
     doctor:'check the set-up'
@@ -24,6 +25,14 @@ _shtab_emr_commands() {
     usage:'what was used, and its cost'
   )
   _describe 'emr commands' _commands
+}
+
+_shtab_emr_cache_commands() {
+  local _commands=(
+    clear:'let go of every vector, in memory and on disk'
+    stats:'what it has, and how often it had what was asked'
+  )
+  _describe 'emr cache commands' _commands
 }
 
 _shtab_emr_config_commands() {
@@ -97,6 +106,39 @@ _shtab_emr_bench_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_bench_defaults_added=0
+
+_shtab_emr_cache_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_defaults_added=0
+
+_shtab_emr_cache_clear_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_clear_defaults_added=0
+
+_shtab_emr_cache_stats_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_stats_defaults_added=0
 
 _shtab_emr_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -494,6 +536,7 @@ _shtab_emr() {
       curcontext="${curcontext%:*:*}:_shtab_emr-$line[1]:"
       case $line[1] in
         bench) _arguments -C -s $_shtab_emr_bench_options ;;
+        cache) _shtab_emr_cache ;;
         completion) _arguments -C -s $_shtab_emr_completion_options ;;
         config) _shtab_emr_config ;;
         doctor) _arguments -C -s $_shtab_emr_doctor_options ;;
@@ -505,6 +548,30 @@ _shtab_emr() {
         serve) _arguments -C -s $_shtab_emr_serve_options ;;
         status) _arguments -C -s $_shtab_emr_status_options ;;
         usage) _arguments -C -s $_shtab_emr_usage_options ;;
+      esac
+  esac
+}
+
+_shtab_emr_cache() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->cache'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_emr_cache_defaults_added )); then
+    if (( ${_shtab_emr_cache_options[(I)${(q)one_or_more}*]} +          ${_shtab_emr_cache_options[(I)${(q)remainder}*]} +          ${_shtab_emr_cache_options[(I)${(q)default}]} == 0 )); then
+      _shtab_emr_cache_options+=(': :_shtab_emr_cache_commands' '*::: :->cache')
+    fi
+    _shtab_emr_cache_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_emr_cache_options
+
+  case $state in
+    cache)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_emr_cache-$line[1]:"
+      case $line[1] in
+        clear) _arguments -C -s $_shtab_emr_cache_clear_options ;;
+        stats) _arguments -C -s $_shtab_emr_cache_stats_options ;;
       esac
   esac
 }
