@@ -1,4 +1,4 @@
-"""Builds the .deb and the .rpm: `python packaging/package.py [deb|rpm]…`, for scripts/build-packages.
+"""Builds the .deb and the .rpm: `python packaging/package.py [deb|rpm]…`.
 
 Both have the same files: the tree of packages (packaging/tree.py) under /usr/lib/emr, owned by
 root, so that nothing is unpacked at a start and a service can change no code; a launcher; the
@@ -22,7 +22,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-from tree import ROOT, BuildError, configuration, epoch, make_tree, run, version
+from tree import ROOT, BuildError, configuration, epoch, make_tree, version
 
 PARTS = ROOT / "packaging" / "package"
 MAINTAINER = "The emr authors <emr@localhost>"

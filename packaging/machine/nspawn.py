@@ -72,7 +72,7 @@ class Machine:
         Raises AssertionError with what it said when it fails, unless `check` is False.
         """
         told = subprocess.run(
-            ["nsenter", "--target", str(self.leader), "--all", "--", *command],
+            [*inside(self.leader), *command],
             input="" if given is None else given, capture_output=True, text=True, check=False,
             env=INSIDE, timeout=seconds,
         )  # fmt: skip
@@ -133,6 +133,11 @@ def booted(root: Path) -> Iterator[Machine]:
         stop(process, leader)
 
 
+def inside(leader: int) -> list[str]:
+    """What runs the command behind it in the machine."""
+    return ["nsenter", "--target", str(leader), "--all", "--"]
+
+
 def leader_of(process: subprocess.Popen[bytes], console: Path) -> int:
     """The process that is the machine's first, once its manager answers. Raises MachineError."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -141,7 +146,7 @@ def leader_of(process: subprocess.Popen[bytes], console: Path) -> int:
         for leader in map(int, children.read_text().split()):
             # nspawn's first child sets the machine up and is gone; the second stays
             asked = subprocess.run(
-                ["nsenter", "--target", str(leader), "--all", "--", "systemctl", "is-system-running"],
+                [*inside(leader), "systemctl", "is-system-running"],
                 capture_output=True, text=True, check=False, env=INSIDE,
             )  # fmt: skip
             if asked.stdout.strip() in ("running", "degraded", "starting"):
@@ -154,8 +159,8 @@ def leader_of(process: subprocess.Popen[bytes], console: Path) -> int:
 def stop(process: subprocess.Popen[bytes], leader: int) -> None:
     """Power the machine off; one that does not go is killed, by the process numbers known."""
     if leader:
-        with_manager = ["nsenter", "--target", str(leader), "--all", "--", "systemctl", "poweroff"]
-        subprocess.run(with_manager, capture_output=True, check=False, env=INSIDE)
+        poweroff = [*inside(leader), "systemctl", "poweroff"]
+        subprocess.run(poweroff, capture_output=True, check=False, env=INSIDE)
     try:
         process.wait(STOP_S if leader else 0)
     except subprocess.TimeoutExpired:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from nspawn import Machine, booted, make_files
+from nspawn import Machine, booted, inside, make_files
 from versions import STEP, repacked
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,8 +107,7 @@ class Installed:
         """Fifty callers meanwhile; what they counted stands in the yielded dict at the end."""
         counts: dict[str, object] = {}
         with subprocess.Popen(
-            ["nsenter", "--target", str(self.machine.leader), "--all", "--", "python3",
-             "/opt/callers.py", self.key, *more],
+            [*inside(self.machine.leader), "python3", "/opt/callers.py", self.key, *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
             assert process.stdin is not None
