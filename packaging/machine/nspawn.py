@@ -1,8 +1,8 @@
 """A Debian machine with a systemd of its own, in a container: made, booted, asked, and removed.
 
-debootstrap makes its files (two minutes, 300 MB; EMR_ROOTFS names a tar file that keeps them for
-the next time), systemd-nspawn boots them. It has its own network, of a loopback alone. Needs root,
-and the packages debootstrap, systemd-container and iproute2.
+debootstrap makes its files (two minutes, 300 MB; EMR_ROOTFS names a folder that keeps them for the
+next time), systemd-nspawn boots them. It has its own network, of a loopback alone. Needs root,
+and the packages debootstrap and systemd-container.
 
 nspawn's machine registration is left out, so that no systemd is needed outside; commands are run
 inside by nsenter.
@@ -15,14 +15,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 SUITE = "bookworm"
 # what a minimal Debian with a service manager has, and the Python that emr needs; no procps: a
 # reload must work without a `kill` program
-PACKAGES = "systemd,systemd-sysv,dbus,python3,passwd"
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "passwd")
 BOOT_S, STOP_S, RUN_S = 90.0, 40.0, 180.0
 LOOK_EVERY_S = 0.2
 INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -32,28 +32,29 @@ class MachineError(Exception):
     """The machine cannot be had; the message says why."""
 
 
-def make_files(root: Path) -> None:
-    """The files of a machine that was never booted, at `root`. Raises MachineError."""
-    for program in ("debootstrap", "systemd-nspawn", "nsenter", "ip"):
-        if shutil.which(program) is None:
-            raise MachineError(
-                f"{program} is not installed: apt install debootstrap systemd-container iproute2"
-            )
+def make_files(root: Path, name: str, packages: Sequence[str]) -> None:
+    """The files of a minimal Debian with these packages, at `root`; kept as `name`.
+
+    Raises MachineError.
+    """
+    if shutil.which("debootstrap") is None:
+        raise MachineError("debootstrap is not installed: apt install debootstrap")
     if os.geteuid() != 0:
-        raise MachineError("only root can make and boot a machine")
-    kept = os.environ.get("EMR_ROOTFS")
+        raise MachineError("only root can make the files of a machine")
+    folder = os.environ.get("EMR_ROOTFS")
+    kept = Path(folder, f"{name}.tar") if folder else None
     root.mkdir(mode=0o755)
-    if kept and Path(kept).exists():
-        subprocess.run(["tar", "-xpf", kept, "-C", str(root)], check=True)
+    if kept is not None and kept.exists():
+        subprocess.run(["tar", "-xpf", str(kept), "-C", str(root)], check=True)
         return
     made = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)],
+        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(root)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if made.returncode != 0:
         raise MachineError(f"debootstrap: {made.stdout[-2000:]}")
-    if kept:
-        subprocess.run(["tar", "-cpf", kept, "-C", str(root), "."], check=True)
+    if kept is not None:
+        subprocess.run(["tar", "-cpf", str(kept), "-C", str(root), "."], check=True)
 
 
 class Machine:
@@ -113,7 +114,13 @@ class Machine:
 
 @contextmanager
 def booted(root: Path) -> Iterator[Machine]:
-    """Boot the files at `root` until the machine is up; power it off at the end."""
+    """Boot the files at `root` until the machine is up; power it off at the end.
+
+    Raises MachineError.
+    """
+    for program in ("systemd-nspawn", "nsenter"):
+        if shutil.which(program) is None:
+            raise MachineError(f"{program} is not installed: apt install systemd-container")
     console = root.with_name(f"{root.name}.console")
     with console.open("wb") as out:
         process = subprocess.Popen(

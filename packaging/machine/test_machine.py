@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from nspawn import Machine, booted, inside, make_files
+from nspawn import PACKAGES, Machine, booted, inside, make_files
 from versions import STEP, repacked
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,7 +56,7 @@ def machine() -> Iterator[Machine]:
     """A booted machine with a fake provider."""
     with tempfile.TemporaryDirectory(prefix="emr-machine-", dir="/var/tmp") as folder:
         root = Path(folder) / "root"
-        make_files(root)
+        make_files(root, "machine", PACKAGES)
         subprocess.run(["dpkg-deb", "-x", str(DEB), str(root / "opt" / "tools")], check=True)
         packages = root / "opt" / "packages"
         packages.mkdir()
