@@ -22,7 +22,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-from tree import ROOT, BuildError, configuration, epoch, make_tree, version
+from tree import ROOT, BuildError, configuration, epoch, make_tree, version, write_sums
 
 PARTS = ROOT / "packaging" / "package"
 MAINTAINER = "The emr authors <emr@localhost>"
@@ -281,6 +281,7 @@ def main() -> int:
                 print(f"{kind}: {error}", file=sys.stderr)
                 return 1
             print(f"{output.relative_to(ROOT)} {output.stat().st_size / 1e6:.2f} MB")
+    write_sums(ROOT / "dist")
     return 0
 
 

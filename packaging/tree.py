@@ -26,6 +26,7 @@ from typing import Any
 import sbom
 
 ROOT = Path(__file__).parent.parent
+SUMS = "SHA256SUMS"
 EPOCH_1980 = 315532800  # the earliest time that a zip can hold
 
 
@@ -50,6 +51,13 @@ def version() -> str:
     if found is None:
         raise BuildError("emr/__init__.py names no version")
     return found[1]
+
+
+def write_sums(folder: Path) -> None:
+    """SHA256SUMS of every file in `folder`, as sha256sum writes and checks it."""
+    files = [path for path in sorted(folder.iterdir()) if path.name != SUMS and path.is_file()]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines))
 
 
 def run(*command: str) -> None:

@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from tree import ROOT, BuildError, configuration, epoch, make_tree, run
+from tree import ROOT, BuildError, configuration, epoch, make_tree, run, write_sums
 
 START = "\nfrom _bootstrap import bootstrap\n\nbootstrap()\n"
 
@@ -89,6 +89,7 @@ def main() -> int:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
         print(f"{output.relative_to(ROOT)} {output.stat().st_size / 1e6:.2f} MB")
+    write_sums(ROOT / "dist")
     return 0
 
 
