@@ -135,20 +135,27 @@ def install(locks: list[Path], python: str, platforms: list[str], target: Path) 
 
 
 def install_emr(target: Path) -> None:
-    """Install this tree itself, from a copy: a build leaves nothing in the checkout."""
+    """Install this tree itself."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "emr"
+        wheel = make_wheel(Path(folder))
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(target)
+
+
+def make_wheel(folder: Path) -> Path:
+    """The wheel of this tree, made from a copy: a build leaves nothing in the checkout."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "emr"
         copy.mkdir()
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
         shutil.copytree(ROOT / "emr", copy / "emr", ignore=shutil.ignore_patterns("__pycache__"))
         run(
             sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check",
-            "--no-deps", "--no-build-isolation", "-w", folder, str(copy),
+            "--no-deps", "--no-build-isolation", "-w", str(folder), str(copy),
         )  # fmt: skip
-        (wheel,) = Path(folder).glob("emr-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(target)
+    (wheel,) = folder.glob("emr-*.whl")
+    return wheel
 
 
 def prune(site: Path, rules: dict[str, list[str]]) -> None:
