@@ -19,6 +19,7 @@ from emr.lane.effects import Effects, Note
 from emr.lane.fair import FairOrder
 from emr.lane.fill import Threshold
 from emr.lane.flight import Flight, Flights, Waiter
+from emr.lane.forecast import Outlook
 from emr.lane.gate import TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
@@ -62,17 +63,19 @@ class Account:
         self.patience_ends = math.inf  # of the first waiting request to lose it, or before
         self.touched = False  # something happened to it since the last step
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
-        # the accounts that may answer for it, itself included
-        self.family: Sequence[Account] = (self,)
+        self.family: Sequence[Account] = (self,)  # that may answer for it, itself included
         self.taken = 0.0  # texts that were let in, over the weight: of equals the least is next
+        self.outlook: Outlook | None = None  # until something happens
         self.last_params: Params | None = None
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added
         self.calls = 0
 
     # what waits
 
-    def aside(self) -> list[Ticket]:
+    def aside(self) -> Sequence[Ticket]:
         """The tickets that wait outside lanes: in back-off, or for an isolation call."""
+        if self.resting.empty and not self.isolation.trials:
+            return ()
         return self.resting.tickets + self.isolation.tickets
 
     def waiting(self) -> Iterator[Ticket]:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from emr.lane import patience, words
 from emr.lane.account import Account
-from emr.lane.forecast import forecast, longest
+from emr.lane.forecast import forecast, none_longer
 from emr.lane.gate import LATCHES, TRIED_AGAIN, Reason
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Request
@@ -50,7 +50,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
 def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
     """Whether the wait would pass the deadline: asked in full only when it could at all."""
     left = request.deadline - now
-    if account.gate.reason in TRIED_AGAIN or longest(account, request, now) <= left:
+    if account.gate.reason in TRIED_AGAIN or none_longer(account, request, left, now):
         return None
     found = forecast(account, request, now)
     # what goes at once is not refused for the time of its call: that is only known from calls

@@ -98,6 +98,7 @@ class Roster:
         out = Effects()
         settle(account, batch, outcome, now, out)
         account.touched = True
+        account.outlook = None
         self._end(out)
         return out
 
