@@ -15,20 +15,20 @@ SYSTEM = ("/opt/release/install.sh", "--system")
 def test_the_zipapp_for_a_new_user(machine: Machine) -> None:
     """Nothing but Python: it serves, and the curl line that it prints works with its model gone."""
     machine.script(
-        "useradd --create-home --shell /bin/sh fresh\n"
-        "install -o fresh -m 755 /opt/release/emr.pyz /home/fresh/emr.pyz\n"
-        "systemd-run --quiet --unit=fresh --uid=fresh --setenv=HOME=/home/fresh"
-        " --working-directory=/home/fresh sh -c 'unset INVOCATION_ID; exec ./emr.pyz serve'\n"
+        "useradd --create-home --home-dir /srv/fresh --shell /bin/sh fresh\n"
+        "install -o fresh -m 755 /opt/release/emr.pyz /srv/fresh/emr.pyz\n"
+        "systemd-run --quiet --unit=fresh --uid=fresh --setenv=HOME=/srv/fresh"
+        " --working-directory=/srv/fresh sh -c 'unset INVOCATION_ID; exec ./emr.pyz serve'\n"
     )
-    machine.until("test", "-s", "/home/fresh/.config/emr/first-key")
+    machine.until("test", "-s", "/srv/fresh/.config/emr/first-key")
     machine.until("sh", "-c", "journalctl -u fresh | grep -q 'caller key'")
     told = machine.out(
-        "setpriv", "--reuid=fresh", "--regid=fresh", "--clear-groups", "env", "HOME=/home/fresh",
-        "/home/fresh/emr.pyz", "health",
+        "setpriv", "--reuid=fresh", "--regid=fresh", "--clear-groups", "env", "HOME=/srv/fresh",
+        "/srv/fresh/emr.pyz", "health",
     )  # fmt: skip
     assert told == "degraded"
     machine.script(
-        "systemctl stop fresh\nuserdel --remove fresh 2>/dev/null\n! test -e /home/fresh\n"
+        "systemctl stop fresh\nuserdel --remove fresh 2>/dev/null\n! test -e /srv/fresh\n"
     )
 
 
