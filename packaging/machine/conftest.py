@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,6 @@ from versions import STEP, repacked
 
 ROOT = Path(__file__).parent.parent.parent
 DEB = ROOT / "dist" / "emr_0.1.0_amd64.deb"
-RELEASED = (
-    "install.sh", "packaging/package/config.toml", "systemd/emr.service", "systemd/emr.socket",
-)  # fmt: skip
 CALLERS = Path(__file__).with_name("callers.py")
 PROVIDER_KEY = "sk-fake-key-of-the-machine"
 PROVIDER = """
@@ -73,13 +71,15 @@ def machine() -> Iterator[Machine]:
 
 
 def release_on(root: Path) -> None:
-    """What the archive of a release has, at /opt/release."""
+    """The archive of a release, unpacked at /opt/release."""
+    made = subprocess.run(
+        [sys.executable, "-c", "import release; print(release.archive('x86_64'))"],
+        cwd=ROOT / "packaging", check=True, capture_output=True, text=True,
+    )  # fmt: skip
     folder = root / "opt" / "release"
-    for name in RELEASED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    for name in ("emr.pyz", "SHA256SUMS"):
-        shutil.copy(ROOT / "dist" / name, folder)
+    folder.mkdir()
+    unpack = ["tar", "-xf", made.stdout.strip(), "--strip-components=1", "--no-same-owner"]
+    subprocess.run([*unpack, "-C", str(folder)], check=True)
 
 
 def in_a_chroot(root: Path) -> None:
