@@ -33,6 +33,8 @@ COMMANDS = (
     "bench",
     "fake",
     "doctor",
+    "up",
+    "down",
     "completion",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a file that stdout goes to

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         "provider, wrk and all processes share the machine's cores, so requests a second here end "
         "where the cores do; the share of the busiest process tells who could go on."
     )
+    page.block = "\n\n".join(page.parts).replace("## ", "### ")
     print(page.write(args.out))
     return 0
 
@@ -101,14 +102,15 @@ def upwards(args: argparse.Namespace, delay_ms: float) -> tuple[str, list[dict[s
             texts_a_call = m.provider_texts / max(1, m.provider_calls)
             rows.append([
                 f"{callers:,}", f"{m.rate:,.0f}", figure(m.cpu_us),
-                f"{m.rate * m.cpu_us / 1e6:.0%}", f"{1e6 / m.cpu_us:,.0f}", figure(m.p50_ms), figure(m.p99_ms),
-                figure(texts_a_call), f"{m.rss_mib:.0f}", m.failures,
+                f"{m.rate * m.cpu_us / 1e6:.0%}", f"{1e6 / m.cpu_us:,.0f}",
+                figure(m.p50_ms), figure(m.p99_ms), figure(texts_a_call),
+                f"{m.rss_mib:.0f}", m.failures,
             ])  # fmt: skip
             told.append(asdict(m))
             print(*rows[-1], file=sys.stderr)
     head = [
-        "callers", "requests/s", "µs a request", "of a core", "a whole core, requests/s", "p50, ms", "p99, ms",
-        "texts a call", "MiB", "refused",
+        "callers", "requests/s", "µs a request", "of a core", "a whole core, requests/s",
+        "p50, ms", "p99, ms", "texts a call", "MiB", "refused",
     ]  # fmt: skip
     return table(head, rows), told
 

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
             f"{kib[2] / 1024:.1f}", f"{each[1]:.2f}", f"{kib[3] / 1024:.1f}",
         ])  # fmt: skip
     head = ["", "none, MiB", "fresh, MiB", "KiB each", "used, MiB", "KiB each", "closed, MiB"]
-    page.parts.append(table(head, rows))
+    page.block = table(head, rows)
+    page.parts.append(page.block)
     page.data = {"connections": args.connections, "kib": told}
     print(page.write(args.out))
     return 0

@@ -28,13 +28,14 @@ def described(machine: dict[str, str]) -> str:
 
 @dataclass(slots=True)
 class Page:
-    """A page that a command writes: NAME.md for people, NAME.json with the same figures."""
+    """A page that a command writes: NAME.md for people, NAME.json; its block."""
 
     name: str
     title: str
     machine: dict[str, str]
     parts: list[str] = field(default_factory=list)
     data: dict[str, object] = field(default_factory=dict)
+    block: str = ""  # what performance.md shows of it
 
     def text(self) -> str:
         """The page in Markdown."""
@@ -50,4 +51,18 @@ class Page:
         (folder / f"{self.name}.md").write_text(text)
         data = {"machine": self.machine} | self.data
         (folder / f"{self.name}.json").write_text(json.dumps(data, indent=1) + "\n")
+        overview = folder.parent / "performance.md"
+        if self.block and overview.exists():
+            said = f"{self.block}\n\nMeasured {self.machine['date']}, {self.machine['emr']}."
+            overview.write_text(with_block(overview.read_text(), self.name, said))
         return text
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """The text with other contents between `<!-- NAME -->` and `<!-- /NAME -->`, if it has them."""
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = text.partition(first)
+    _, ended, after = rest.partition(last)
+    if not found or not ended:
+        return text
+    return f"{before}{first}\n{block}\n{last}{after}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+from tests.bench.asking import ask
 
 SOURCE = Path(__file__).with_name("provider.c")
 DIMENSIONS = 1024
@@ -35,12 +36,12 @@ class Provider:
 
     def told(self) -> Told:
         """Its counters."""
-        stats = httpx.get(f"http://127.0.0.1:{self.port}/stats").json()
+        stats = json.loads(ask(self.port, "/stats")[1])
         return Told(stats["calls"], stats["texts"], stats["largest"], stats["waiting"])
 
     def delay(self, ms: float) -> None:
         """Answer that long after a request came, from now on."""
-        httpx.get(f"http://127.0.0.1:{self.port}/delay", params={"ms": ms}).raise_for_status()
+        ask(self.port, f"/delay?ms={ms}")
 
 
 def compiled(folder: Path) -> Path:

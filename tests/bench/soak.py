@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         f"Growth over the second half: **{grown:+.2f} MiB** (straight line); between the lowest "
         f"and the highest sample of it {spread(half):.2f} MiB.",
     ]
+    page.block = f"{page.parts[0]} {page.parts[-1]}"
     page.data = {"samples": samples, "requests": told.requests, "grown_mib": grown}
     print(page.write(args.out))
     return 0

@@ -16,6 +16,7 @@ import pytest
 from tests.bench import __main__ as bench
 from tests.bench.load import Shape
 from tests.bench.measure import Measured
+from tests.bench.page import with_block
 from tests.bench.peers import ALL, chosen_peers
 from tests.bench.peers.emr import Emr
 from tests.bench.peers.peer import ROOT, Door, WrongAnswer, check_answer
@@ -223,3 +224,12 @@ def test_what_is_not_asked_of_a_peer() -> None:
     assert not subject.takes(33, 1)
     assert not subject.takes(1, 65)
     assert not subject.takes(26, 4)
+
+
+def test_a_block_of_a_page_is_replaced_and_nothing_else() -> None:
+    text = "a\n<!-- one -->\nold\n<!-- /one -->\nb\n<!-- two -->\nx\n<!-- /two -->\n"
+    made = with_block(text, "one", "new")
+    assert made == text.replace("old", "new")
+    assert with_block(made, "one", "new") == made
+    assert with_block(text, "three", "new") == text
+    assert with_block("<!-- one --> no end", "one", "new") == "<!-- one --> no end"

@@ -9,7 +9,7 @@ _shtab_emr_keys_subparsers=(create list revoke rotate limit)
 _shtab_emr_providers_subparsers=(add list remove test enable disable probe)
 _shtab_emr_config_subparsers=(init show validate)
 _shtab_emr_cache_subparsers=(stats clear)
-_shtab_emr_subparsers=(serve keys providers config status health cache usage embed bench fake doctor completion)
+_shtab_emr_subparsers=(serve keys providers config status health cache usage embed bench fake doctor up down completion)
 
 _shtab_emr_serve_option_strings=(-h --help --config --bind --database --log-level --log-format --admin-secret)
 _shtab_emr_keys_create_option_strings=(-h --help --name --rpm --tpm --tokens-month --providers --expires --max-priority --server --ca --client-cert --config --admin-secret --json)
@@ -40,6 +40,8 @@ _shtab_emr_embed_option_strings=(-h --help --model --provider --input-type --dim
 _shtab_emr_bench_option_strings=(-h --help --callers --rate --duration --count --warmup --timeout --connections --seed --key --form --model --provider --input-type --dimensions --base64 --texts --chars --file --distinct --header --check --fake --json)
 _shtab_emr_fake_option_strings=(-h --help --port --bind --json --form --strict --no-strict --keys --dimensions --seed --latency-ms --latency-sigma --latency-ms-per-text --latency-ms-per-token --refusal-ms --uplink-ms --servers --waiting --concurrent-calls --concurrent-texts --rpm --tpm --ipm --counting --window-s --burst-s --scope --count-failed --no-count-failed --thief --tell --words --retry-after --max-texts --max-tokens --max-text-tokens --max-bytes --bytes-per-token --faults --schedule --poison --record --journal --no-journal)
 _shtab_emr_doctor_option_strings=(-h --help --call --server --ca --client-cert --config --admin-secret --json)
+_shtab_emr_up_option_strings=(-h --help --port --env-file --config)
+_shtab_emr_down_option_strings=(-h --help --force --timeout)
 _shtab_emr_completion_option_strings=(-h --help)
 _shtab_emr_option_strings=(-h --help --version)
 
@@ -106,6 +108,8 @@ _shtab_emr_embed___config_COMPGEN=_shtab_compgen_files
 _shtab_emr_doctor___ca_COMPGEN=_shtab_compgen_files
 _shtab_emr_doctor___client_cert_COMPGEN=_shtab_compgen_files
 _shtab_emr_doctor___config_COMPGEN=_shtab_compgen_files
+_shtab_emr_up___env_file_COMPGEN=_shtab_compgen_files
+_shtab_emr_up___config_COMPGEN=_shtab_compgen_files
 
 _shtab_emr_keys_pos_0_choices=(create list revoke rotate limit)
 _shtab_emr_providers_pos_0_choices=(add list remove test enable disable probe)
@@ -121,7 +125,7 @@ _shtab_emr_fake___tell_choices=(real full partial none)
 _shtab_emr_fake___words_choices=(tell figures vague)
 _shtab_emr_fake___retry_after_choices=(real right none short huge negative date junk)
 _shtab_emr_completion_pos_0_choices=(bash zsh fish)
-_shtab_emr_pos_0_choices=(serve keys providers config status health cache usage embed bench fake doctor completion)
+_shtab_emr_pos_0_choices=(serve keys providers config status health cache usage embed bench fake doctor up down completion)
 
 _shtab_emr_serve__h_nargs=0
 _shtab_emr_serve___help_nargs=0
@@ -219,6 +223,11 @@ _shtab_emr_doctor__h_nargs=0
 _shtab_emr_doctor___help_nargs=0
 _shtab_emr_doctor___call_nargs=0
 _shtab_emr_doctor___json_nargs=0
+_shtab_emr_up__h_nargs=0
+_shtab_emr_up___help_nargs=0
+_shtab_emr_down__h_nargs=0
+_shtab_emr_down___help_nargs=0
+_shtab_emr_down___force_nargs=0
 _shtab_emr_completion__h_nargs=0
 _shtab_emr_completion___help_nargs=0
 _shtab_emr_pos_0_nargs=A...

@@ -50,8 +50,8 @@ function _shtab_emr_using
   test "$_shtab_emr_cmdpath" = "$argv"
 end
 
-set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health cache 'cache stats' 'cache clear' usage embed bench fake doctor completion
-set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --by --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --since --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --until --uplink-ms --waiting --warmup --window-s --words
+set -g _shtab_emr_commands serve keys 'keys create' 'keys list' 'keys revoke' 'keys rotate' 'keys limit' providers 'providers add' 'providers list' 'providers remove' 'providers test' 'providers enable' 'providers disable' 'providers probe' config 'config init' 'config show' 'config validate' status health cache 'cache stats' 'cache clear' usage embed bench fake doctor up down completion
+set -g _shtab_emr_opts_with_value --admin-secret --api-key --api-key-env --batch --bind --burst-s --by --bytes-per-token --ca --callers --chars --client-cert --concurrent-calls --concurrent-texts --config --connections --count --counting --database --dimensions --distinct --duration --endpoint --env-file --expires --fake --faults --file --form --header --in-flight --input-type --ipm --key --keys --latency-ms --latency-ms-per-text --latency-ms-per-token --latency-sigma --log-format --log-level --max-bytes --max-priority --max-text-tokens --max-texts --max-tokens --model --name --poison --port --provider --providers --rate --record --refusal-ms --retry-after --rpm --samples --schedule --scope --seed --server --servers --since --sizes --tell --texts --thief --timeout --tokens-month --tpm --type --until --uplink-ms --waiting --warmup --window-s --words
 
 complete -c emr -e
 complete -c emr -f
@@ -336,6 +336,15 @@ complete -c emr -n '_shtab_emr_using doctor' -l client-cert -xka "(__fish_comple
 complete -c emr -n '_shtab_emr_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration that says where the database is'
 complete -c emr -n '_shtab_emr_using doctor' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
 complete -c emr -n '_shtab_emr_using doctor' -l json -d 'print JSON'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a up -d 'start it in a container'
+complete -c emr -n '_shtab_emr_using up' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using up' -l port -x -d 'on this host (3200)'
+complete -c emr -n '_shtab_emr_using up' -l env-file -xka "(__fish_complete_path (commandline -ct))" -d 'NAME=value lines (default ~/.config/emr/.env)'
+complete -c emr -n '_shtab_emr_using up' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'a config.toml for the container'
+complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a down -d 'stop the container'
+complete -c emr -n '_shtab_emr_using down' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using down' -l force -d 'end it at once, without a drain'
+complete -c emr -n '_shtab_emr_using down' -l timeout -x -d 'seconds for the drain (30)'
 complete -c emr -n '_shtab_emr_using; and test $_shtab_emr_npos -eq 0' -a completion -d 'completion for a shell'
 complete -c emr -n '_shtab_emr_using completion' -s h -l help -d 'show this help message and exit'
 complete -c emr -n '_shtab_emr_using completion; and test $_shtab_emr_npos -eq 0' -ka "bash zsh fish" -d shell

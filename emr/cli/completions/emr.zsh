@@ -15,6 +15,7 @@ _shtab_emr_commands() {
     completion:'completion for a shell'
     config:'the configuration'
     doctor:'check the set-up'
+    down:'stop the container'
     embed:'lines of text to vectors'
     fake:'a fake provider on a port, with latency, limits and faults'
     health:'whether it can serve (exit code 0 or 1)'
@@ -22,6 +23,7 @@ _shtab_emr_commands() {
     providers:'the providers'
     serve:'start the router'
     status:'what the router did'
+    up:'start it in a container'
     usage:'what was used, and its cost'
   )
   _describe 'emr commands' _commands
@@ -193,6 +195,15 @@ _shtab_emr_doctor_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_doctor_defaults_added=0
+
+_shtab_emr_down_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--force[end it at once, without a drain]"
+  "--timeout[seconds for the drain (30)]:timeout:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_down_defaults_added=0
 
 _shtab_emr_embed_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -499,6 +510,16 @@ _shtab_emr_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_status_defaults_added=0
 
+_shtab_emr_up_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--port[on this host (3200)]:port:"
+  "--env-file[NAME\=value lines (default \~\/.config\/emr\/.env)]:FILE:_files"
+  "--config[a config.toml for the container]:FILE:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_up_defaults_added=0
+
 _shtab_emr_usage_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--by[of key, provider, model, day, hour\; key,provider,model without it, \'\' for a total]:A,B:"
@@ -540,6 +561,7 @@ _shtab_emr() {
         completion) _arguments -C -s $_shtab_emr_completion_options ;;
         config) _shtab_emr_config ;;
         doctor) _arguments -C -s $_shtab_emr_doctor_options ;;
+        down) _arguments -C -s $_shtab_emr_down_options ;;
         embed) _arguments -C -s $_shtab_emr_embed_options ;;
         fake) _arguments -C -s $_shtab_emr_fake_options ;;
         health) _arguments -C -s $_shtab_emr_health_options ;;
@@ -547,6 +569,7 @@ _shtab_emr() {
         providers) _shtab_emr_providers ;;
         serve) _arguments -C -s $_shtab_emr_serve_options ;;
         status) _arguments -C -s $_shtab_emr_status_options ;;
+        up) _arguments -C -s $_shtab_emr_up_options ;;
         usage) _arguments -C -s $_shtab_emr_usage_options ;;
       esac
   esac

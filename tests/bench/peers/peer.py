@@ -6,6 +6,7 @@ answered one embedding request with the right vector. It is ended by its own han
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+from tests.bench.asking import NoAnswer, ask
 
 ROOT = Path(__file__).parent.parent.parent.parent
 MODEL = "voyage-code-3"  # one that emr knows; to the others any name is as good
@@ -166,9 +167,7 @@ class Peer(ABC):
             if door is not None:
                 try:
                     check_answer(door, "float", 1)
-                except (httpx.TransportError, OSError) as error:
-                    wrong = repr(error)
-                except WrongAnswer as error:
+                except (NoAnswer, WrongAnswer) as error:
                     wrong = str(error)
                 else:
                     return door
@@ -181,14 +180,14 @@ class WrongAnswer(Exception):
 
 
 def check_answer(door: Door, encoding: str, texts: int) -> list[object]:
-    """Ask for `texts` texts once; returns the vectors. Raises WrongAnswer, httpx's errors."""
+    """Ask for `texts` texts once; returns the vectors. Raises WrongAnswer, NoAnswer."""
     body: dict[str, object] = {"model": door.model, "input": [f"text {i}" for i in range(texts)]}
     if encoding != "float":
         body["encoding_format"] = encoding
-    answer = httpx.post(door.url, json=body, headers=door.headers(), timeout=60.0)
-    if answer.status_code != 200:
-        raise WrongAnswer(f"status {answer.status_code}: {answer.text[:300]}")
-    vectors = [entry["embedding"] for entry in answer.json()["data"]]
+    status, told = ask(door.port, door.path, json.dumps(body).encode(), door.headers())
+    if status != 200:
+        raise WrongAnswer(f"status {status}: {told[:300]!r}")
+    vectors = [entry["embedding"] for entry in json.loads(told)["data"]]
     if len(vectors) != texts:
         raise WrongAnswer(f"{len(vectors)} vectors for {texts} texts")
     wanted = str if encoding == "base64" else list
