@@ -98,9 +98,11 @@ def _let_waiters_go(
     """Whose ticket ended by this call: those who wait for the same texts share its refusal.
 
     Not that of a text which is not known to be the guilty one, and not that of a holder who ended
-    for reasons of his own: the first of the waiters holds the text then.
+    for reasons of his own, and not where the provider's words have a text that is not theirs: the
+    first of them holds the text then.
     """
     shared = verdict.ending is not Ending.BAD_TEXT
+    said = words.Said(verdict, batch)
     for ticket in batch.tickets:
         request = ticket.request
         if not request.ended:
@@ -112,8 +114,12 @@ def _let_waiters_go(
                 account.promote([waiters], now)
                 continue
             for waiter, place in waiters:
-                param = refusal.param and f"input[{place}]"
-                out.refuse(waiter, replace(refusal, param=param))
+                if said.is_for(waiter):
+                    param = refusal.param and f"input[{place}]"
+                    out.refuse(waiter, replace(refusal, param=param))
+            others = [each for each in waiters if not said.is_for(each[0])]
+            if others:
+                account.promote([others], now)
 
 
 def _move_pace(account: Account, batch: Batch, outcome: Outcome, now: float) -> None:

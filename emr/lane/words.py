@@ -54,25 +54,26 @@ class Said:
     def __init__(self, verdict: Verdict, batch: Batch) -> None:
         self._message = verdict.message
         self._batch = batch
-        self._quoted: set[Request] | None = None
+        self._quoted: set[bytes] | None = None
 
     def to(self, request: Request) -> str:
         """The message as this caller may read it; empty when another's text stands in it."""
-        return self._message if self._quotes() <= {request} else ""
+        return self._message if self.is_for(request) else ""
+
+    def is_for(self, request: Request) -> bool:
+        """Whether each text that stands in the message is one of this caller's own."""
+        return all(text in request.texts for text in self._quotes())
 
     def to_all(self) -> str:
         """The message as it may be told to everyone; empty when anyone's text stands in it."""
         return "" if self._quotes() else self._message
 
-    def _quotes(self) -> set[Request]:
-        """The requests of the call whose texts stand in the message; found once a call."""
+    def _quotes(self) -> set[bytes]:
+        """The texts of the call that stand in the message; found once a call."""
         if self._quoted is None:
             said = letters(self._message)
-            self._quoted = {
-                ticket.request
-                for ticket in self._batch.tickets
-                if any(repeats(said, ticket.request.texts[i]) for i in ticket.places)
-            }
+            sent = (t.request.texts[i] for t in self._batch.tickets for i in t.places)
+            self._quoted = {text for text in sent if repeats(said, text)}
         return self._quoted
 
 

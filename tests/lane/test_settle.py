@@ -173,6 +173,25 @@ def test_an_index_tells_whose_text_it_is(at: int) -> None:
     assert provider.sizes() == [30, 27]
 
 
+@pytest.mark.parametrize("quoted", ["text of their own", "text of both"])
+def test_who_waits_for_a_text_of_another_is_not_told_what_else_he_asked(quoted: str) -> None:
+    """One call for both; its refusal quotes a text, which perhaps only the holder asked."""
+    told = Verdict(Ending.BAD_REQUEST, 400, f"bad: {quoted}")
+    again = Verdict(Ending.BAD_REQUEST, 400, "bad again")
+    provider = Provider(Script(told, again), times=STEADY)
+    world, crowd = town(provider)
+    holder = crowd.ask(b'"text of their own"', b'"text of both"', caller="holder")
+    waiter = crowd.ask(b'"text of both"', caller="waiter")
+    world.run(30.0)
+    words = [each.refusal.message if each.refusal else "" for each in (holder, waiter)]
+    assert quoted in words[0]
+    if quoted == "text of both":
+        assert (words[1], len(provider.seen)) == (words[0], 1)
+    else:
+        assert words[1] == "voyage answered 400: bad again"
+        assert len(provider.seen) == 2, "the text went again, and had a refusal of its own"
+
+
 @pytest.mark.parametrize("tells_index", [True, False])
 def test_one_poisoned_text_among_fifty_callers(tells_index: bool) -> None:
     provider = Provider(Poison([POISON], tells_index=tells_index), times=STEADY)
