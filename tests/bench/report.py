@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 
 from tests.bench.goals import judged
@@ -179,8 +178,3 @@ def page(report: Report) -> Page:
         "measured": measured,
     }  # fmt: skip
     return made
-
-
-def write_report(report: Report, folder: Path) -> str:
-    """Write table.md and table.json; returns the page."""
-    return page(report).write(folder)
