@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.bench.peers.peer import Door
 
 ANSWER_S = 30.0
+
+Each = Callable[[Door, socket.socket], None]
 
 
 def request_of(door: Door) -> bytes:
@@ -21,24 +23,24 @@ def request_of(door: Door) -> bytes:
 
 
 @contextmanager
-def opened(door: Door, count: int) -> Iterator[list[socket.socket]]:
-    """That many connections to a subject; closed at the end."""
+def opened(door: Door, count: int, each: Each | None = None) -> Iterator[list[socket.socket]]:
+    """That many connections to a subject, something done with each at once; closed at the end."""
     connections: list[socket.socket] = []
     try:
         while len(connections) < count:
             connections.append(socket.create_connection(("127.0.0.1", door.port), ANSWER_S))
+            if each is not None:
+                each(door, connections[-1])
         yield connections
     finally:
-        for each in connections:
-            each.close()
+        for connection in connections:
+            connection.close()
 
 
-def use(door: Door, connections: list[socket.socket]) -> None:
-    """One embedding request over each connection, answered before the next is sent."""
-    request = request_of(door)
-    for each in connections:
-        each.sendall(request)
-        read_answer(each)
+def use(door: Door, connection: socket.socket) -> None:
+    """One embedding request, answered."""
+    connection.sendall(request_of(door))
+    read_answer(connection)
 
 
 def read_answer(connection: socket.socket) -> bytes:

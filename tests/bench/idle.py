@@ -1,8 +1,9 @@
 """Memory of idle connections: fresh ones, and such as had an answer.
 
-For each peer: its memory, then with N connections on which nothing was said, then after each had
-one request answered (one at a time, so that what is left is the connection's own), then when all
-are closed. The floor is a server on uvloop and httptools that does nothing else.
+For each peer: its memory, then with N connections on which nothing was said, then when they are
+closed; and the same with N connections that each had one request answered (one at a time, so that
+what is left is the connection's own). The floor is a server on uvloop and httptools that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench.connections import opened, use
+from tests.bench.connections import Each, opened, use
 from tests.bench.machine import machine
 from tests.bench.page import OUT, Page, table
 from tests.bench.peers import chosen_peers
@@ -41,14 +42,13 @@ def run(args: argparse.Namespace) -> int:
         if missing:
             print(f"skipped: {missing}", file=sys.stderr)
             continue
-        kib = measure(peer, args.venvs, args.connections)
-        told[peer.name] = kib
-        each = [(after - kib[0]) / args.connections for after in kib[1:3]]
+        fresh, used = measure(peer, args.venvs, args.connections)
+        told[peer.name] = {"fresh": fresh, "used": used}
         rows.append([
-            peer.name, f"{kib[0] / 1024:.1f}", f"{kib[1] / 1024:.1f}", f"{each[0]:.2f}",
-            f"{kib[2] / 1024:.1f}", f"{each[1]:.2f}", f"{kib[3] / 1024:.1f}",
+            peer.name, *_columns(fresh, args.connections), *_columns(used, args.connections),
         ])  # fmt: skip
-    head = ["", "none, MiB", "fresh, MiB", "KiB each", "used, MiB", "KiB each", "closed, MiB"]
+    columns = ["none, MiB", "open, MiB", "KiB each", "closed, MiB"]
+    head = ["", *[f"{kind}: {name}" for kind in ("fresh", "used") for name in columns]]
     page.block = table(head, rows)
     page.parts.append(page.block)
     page.data = {"connections": args.connections, "kib": told}
@@ -56,14 +56,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(peer: Peer, venvs: Path, count: int) -> list[int]:
-    """Resident KiB: without connections, with fresh ones, with used ones, with none again."""
+def _columns(kib: list[int], count: int) -> list[str]:
+    before, while_open, after = (each / 1024 for each in kib)
+    each = (while_open - before) * 1024 / count
+    return [f"{before:.1f}", f"{while_open:.1f}", f"{each:.2f}", f"{after:.1f}"]
+
+
+def measure(peer: Peer, venvs: Path, count: int) -> tuple[list[int], list[int]]:
+    """Resident KiB without connections, with them, and without again: of fresh ones, of used ones.
+
+    Two processes, as a gateway waits only some seconds for the first words of a fresh connection.
+    """
+    return _grown(peer, venvs, count, None), _grown(peer, venvs, count, use)
+
+
+def _grown(peer: Peer, venvs: Path, count: int, each: Each | None) -> list[int]:
     with alone(peer, venvs) as (subject, _):
         kib = [usage(subject.pid).rss_kib]
-        with opened(subject.door, count) as connections:
+        with opened(subject.door, count, each):
             time.sleep(SETTLE_S)
-            kib.append(usage(subject.pid).rss_kib)
-            use(subject.door, connections)
             kib.append(usage(subject.pid).rss_kib)
         time.sleep(SETTLE_S)
         kib.append(usage(subject.pid).rss_kib)

@@ -26,6 +26,10 @@ QUIET_S = 0.1  # in which a subject does nothing more about callers that left
 QUIET_S_MAX = 60.0
 QUIET_CPU_S = 0.005  # of QUIET_S; timers of an idle process take less
 POLL_S = 0.05
+# a gateway that merges works in waves also when the provider answers at once: a window that holds
+# so many of them is off by an eighth of itself at most
+TURNS = 4
+LAST_S_MAX = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Measurement:
             with load(subject.door, row.shape) as running:
                 self._warm_up(row, subject, running)
                 first = self._read(subject, running)
-                time.sleep(self._seconds)
+                self._last(row, subject, first.texts)
                 last = self._read(subject, running)
                 told = running.stop()
             self._wait_for_quiet(subject)
@@ -105,6 +109,23 @@ class Measurement:
             (last.load.cpu_s - first.load.cpu_s) / (last.at - first.at),
             told.p50_ms, told.p99_ms, told.refused + told.timeouts + told.broken,
         )  # fmt: skip
+
+    def _last(self, row: Row, subject: Subject, texts: int) -> None:
+        """Let the load last as long as was asked, and until each caller had some answers more.
+
+        Raises Stuck when in the longest time callers had not even one.
+        """
+        time.sleep(self._seconds)
+        if row.shape.cycle or not subject.passes_on:
+            return
+        outstanding = row.shape.texts * row.shape.callers
+        until = time.monotonic() + LAST_S_MAX
+        while (done := self._provider.told().texts - texts) < TURNS * outstanding:
+            if time.monotonic() > until:
+                if done < outstanding:
+                    raise Stuck(f"no {row.shape.callers} requests in {LAST_S_MAX:.0f} s")
+                return
+            time.sleep(POLL_S)
 
     def _wait_for_quiet(self, subject: Subject) -> None:
         """Wait until nothing is done any more for callers that left: the next one's figures.

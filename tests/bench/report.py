@@ -6,9 +6,9 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 
+from tests.bench.goals import judged
 from tests.bench.measure import Measured
 from tests.bench.page import Page, figure, table
 from tests.bench.peers.peer import Subject
@@ -130,6 +130,14 @@ def in_the_way(report: Report) -> str:
     )
 
 
+def goals(report: Report) -> list[str]:
+    """What emr is to reach, as far as it was measured."""
+    lines = judged(report.rows())
+    if not lines:
+        return []
+    return ["## Goals", table(["", "at most", "measured", ""], lines)]
+
+
 def page(report: Report) -> Page:
     """The whole page."""
     made = Page("table", "The table of `scripts/bench`", report.machine)
@@ -156,6 +164,7 @@ def page(report: Report) -> Page:
         "## Start",
         "From the start of the process to its first answer, and the memory then.",
         table(["", "s", "MiB"], starts),
+        *goals(report),
         "## Checks",
         in_the_way(report),
         *(["\n".join(notes)] if notes else []),
@@ -169,8 +178,3 @@ def page(report: Report) -> Page:
         "measured": measured,
     }  # fmt: skip
     return made
-
-
-def write_report(report: Report, folder: Path) -> str:
-    """Write table.md and table.json; returns the page."""
-    return page(report).write(folder)

@@ -38,27 +38,36 @@ def run(args: argparse.Namespace) -> int:
     (peer,) = chosen_peers([args.peer])
     shape = Shape(args.encoding, 1, args.callers)
     samples: list[tuple[float, float]] = []
-    with alone(peer, args.venvs) as (subject, _), load(subject.door, shape) as running:
+    texts: list[int] = []
+    with alone(peer, args.venvs) as (subject, made), load(subject.door, shape) as running:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < args.minutes * 60.0:
             samples.append((passed, usage(subject.pid).rss_kib / 1024))
-            print(f"{passed:6.0f} s  {samples[-1][1]:8.2f} MiB", file=sys.stderr)
+            texts.append(made.told().texts)
+            print(f"{passed:6.0f} s  {samples[-1][1]:8.2f} MiB  {texts[-1]:,}", file=sys.stderr)
             time.sleep(EVERY_S)
         told = running.stop()
     half = [each for each in samples if each[0] >= args.minutes * 30.0]
     grown = slope(half) * (half[-1][0] - half[0][0])
-    minutes = [f"{at / 60:.1f}" for at, _ in samples]
-    steps = range(0, len(samples), max(1, len(samples) // 10))
+    step = max(1, len(samples) // 10)
+    rows = [
+        [
+            f"{samples[i][0] / 60:.1f}",
+            f"{samples[i][1]:.1f}",
+            f"{(texts[i] - texts[i - step]) / (samples[i][0] - samples[i - step][0]):,.0f}",
+        ]
+        for i in range(step, len(samples), step)
+    ]
     page.parts = [
         f"{peer.name}, {args.callers} callers, {args.encoding}, one text a request, "
         f"{args.minutes:g} minutes: {told.requests:,} requests, {told.refused + told.broken} of "
         "them failed.",
-        table(["minute", "MiB"], [[minutes[i], f"{samples[i][1]:.1f}"] for i in steps]),
+        table(["minute", "MiB", "requests/s since"], rows),
         f"Growth over the second half: **{grown:+.2f} MiB** (straight line); between the lowest "
         f"and the highest sample of it {spread(half):.2f} MiB.",
     ]
     page.block = f"{page.parts[0]} {page.parts[-1]}"
-    page.data = {"samples": samples, "requests": told.requests, "grown_mib": grown}
+    page.data = {"samples": samples, "texts": texts, "requests": told.requests, "grown_mib": grown}
     print(page.write(args.out))
     return 0
 

@@ -19,7 +19,7 @@ from tests.bench.peers import ALL, chosen_peers
 from tests.bench.peers.peer import NotStarted, Subject, WrongAnswer, check_answer
 from tests.bench.peers.plain import direct
 from tests.bench.provider import Provider
-from tests.bench.report import Report, write_report
+from tests.bench.report import Report, page
 from tests.bench.rows import ROWS, Row, chosen
 from tests.bench.running import behind, place
 from tests.bench.usage import usage
@@ -36,16 +36,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help=f"of a measurement (default {SECONDS})"
     )
-    parser.add_argument("--out", type=Path, default=OUT, help="the folder of table.md, table.json")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the folder of table.md, table.json; without it a part of the table is only printed, "
+        "and the whole is kept in docs/performance",
+    )
     parser.add_argument("--list", action="store_true", help="list the rows, measure nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write the table."""
     rows = chosen(args.rows)
-    if args.list or not rows:
-        print("\n".join(row.name for row in (ROWS if args.list else rows)))
-        return 0 if args.list else 2
+    if args.list:
+        print("\n".join(row.name for row in ROWS))
+        return 0
+    if not rows:
+        print("bench: no row has such a name; --list shows them", file=sys.stderr)
+        return 2
     report = Report(machine(args.venvs))
     with ExitStack() as stack:
         made, folder = stack.enter_context(behind(args.venvs))
@@ -75,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         report.end(args.rounds, args.seconds)
     if not report.measured:
         return 1
-    print(write_report(report, args.out))
+    told, out = page(report), args.out or (None if args.rows or args.peers else OUT)
+    print(told.write(out) if out else told.text())
     return 0
 
 

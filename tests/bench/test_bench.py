@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.bench import __main__ as bench
+from tests.bench.goals import GOALS, judged
 from tests.bench.load import Shape
 from tests.bench.measure import Measured
 from tests.bench.page import with_block
@@ -31,7 +32,8 @@ from tests.bench.stages import stage_of
 from tests.bench.table import has_cache, same, without_hits
 from tests.bench.usage import family, usage
 
-HAS_TOOLS = bool(shutil.which("wrk") and shutil.which("cc"))
+HAS_COMPILER = shutil.which("cc") is not None
+HAS_LOAD = shutil.which("wrk") is not None
 
 
 def measured(subject: str, cpu_s: float, **more: Any) -> Measured:
@@ -43,7 +45,7 @@ def measured(subject: str, cpu_s: float, **more: Any) -> Measured:
 def test_a_row_of_emr_is_measured_and_written(tmp_path: Path) -> None:
     arguments = ["--venvs", str(tmp_path / "venvs"), "table", "--rows", "float-1x1-0ms"]
     arguments += ["--peers", "emr", "--rounds", "1", "--seconds", "0.3", "--out", str(tmp_path)]
-    if not HAS_TOOLS:
+    if not (HAS_COMPILER and HAS_LOAD):
         with pytest.raises(SystemExit, match="apt install"):
             bench.main(arguments)
         return
@@ -55,7 +57,7 @@ def test_a_row_of_emr_is_measured_and_written(tmp_path: Path) -> None:
 
 
 def test_the_provider_counts_texts_and_answers_late(tmp_path: Path) -> None:
-    if not HAS_TOOLS:
+    if not HAS_COMPILER:
         with pytest.raises(SystemExit, match="gcc"), provider(tmp_path):
             pass
         return
@@ -81,7 +83,7 @@ def test_the_provider_counts_texts_and_answers_late(tmp_path: Path) -> None:
 
 
 def test_emr_gives_the_vectors_of_the_provider(tmp_path: Path) -> None:
-    if not HAS_TOOLS:
+    if not HAS_COMPILER:
         with pytest.raises(SystemExit, match="gcc"), alone(Emr(), tmp_path):
             pass
         return
@@ -140,6 +142,24 @@ def test_ratios_are_of_the_same_round() -> None:
     assert cpu_cell(nginx, nginx) == "10.0 (10.0–20.0)"
     assert cpu_cell(emr, []) == "20.0 (20.0–30.0)"
     assert cpu_cell([measured("direct", 0.0)], nginx) == "–"
+
+
+def test_goals_are_judged_by_medians_of_the_same_rounds() -> None:
+    report = Report({})
+    row = "float-1x64-0ms"
+    for ours, theirs in ((0.015, 0.010), (0.030, 0.020), (0.050, 0.010)):
+        report.add(measured("emr", ours, row=row))
+        report.add(measured("nginx", theirs, row=row))
+    report.add(measured("litellm", 1.0, row=row))
+    assert judged(report.rows()) == [
+        [f"{row}: CPU by nginx's", "1.5", "1.5", "met"],
+        [f"{row}: CPU by litellm's", "0.01", "0.015", "**missed**"],
+    ]
+    alone = Report({})
+    alone.add(measured("emr", 0.1, row="float-1x1-0ms", p50_ms=1.4, p99_ms=2.9))
+    alone.add(measured("direct", 0.0, row="float-1x1-0ms", p50_ms=1.0, p99_ms=2.0))
+    assert [line[-1] for line in judged(alone.rows())] == ["**missed**", "met"]
+    assert {goal.row for goal in GOALS} <= {row.name for row in ROWS}
 
 
 def test_the_page_names_what_was_left_out_and_what_failed() -> None:
@@ -201,7 +221,7 @@ def test_every_module_on_the_way_has_a_stage() -> None:
 
 
 def test_rows_of_hits_are_left_out_by_name_where_emr_is_not_measured(tmp_path: Path) -> None:
-    if not HAS_TOOLS:
+    if not HAS_COMPILER:
         with pytest.raises(SystemExit, match="gcc"), provider(tmp_path):
             pass
         return
