@@ -48,9 +48,9 @@ from collections import deque
 from emr.lane.ticket import Origin, Params, Request
 
 # What Python takes beside the bytes of text and vector: two bytes objects of 33 and what the
-# allocator rounds up, the entry (64), its place in a dict that is two thirds to a third full (100),
-# in a row (8), and the hash by which one that went is remembered (75).
-ENTRY_BYTES = 300
+# allocator rounds up, the entry (72), its size (32), its place in a dict that is two thirds to a
+# third full (100), in a row (8), and the hash by which one that went is remembered (75).
+ENTRY_BYTES = 340
 SECTION_BYTES = 600  # of a section: its dict, its key, and its place in the table
 SMALL_PART = 10  # a tenth of the room: the paper's figure; a twentieth gives 0.3 more of a hundred
 MOST_USES = 3
@@ -79,22 +79,18 @@ class Section:
 class Entry:
     """A text and its vector, in the small row or in main.
 
-    `uses` is how often it was asked for since it came to its row.
+    `uses` is how often it was asked for since it came to its row, `size` what it takes of the room.
     """
 
-    __slots__ = ("is_small", "section", "text", "uses", "vector")
+    __slots__ = ("is_small", "section", "size", "text", "uses", "vector")
 
     def __init__(self, section: Section, text: bytes, vector: bytes) -> None:
         self.section = section
         self.text = text
         self.vector = vector
+        self.size = len(text) + len(vector) + ENTRY_BYTES
         self.uses = 0
         self.is_small = False
-
-    @property
-    def size(self) -> int:
-        """What it takes of the room."""
-        return len(self.text) + len(self.vector) + ENTRY_BYTES
 
 
 class Cache:
@@ -210,6 +206,7 @@ class Cache:
             return
         more = len(vector) - len(entry.vector)
         entry.vector = vector
+        entry.size += more
         self.bytes += more
         if entry.is_small:
             self.small_bytes += more

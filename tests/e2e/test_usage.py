@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.conftest import voyage_row
+from tests.e2e.conftest import NO_CACHE, voyage_row
 from tests.e2e.usage import reconcile
 from tests.support.processes import EMR, STOP_S, Router, Running, environment, fake, router
 
@@ -187,7 +187,7 @@ def test_a_key_held_to_bulk_comes_after_interactive(tmp_path: Path) -> None:
 
 
 def test_usage_and_the_month_outlive_a_kill(provider: Running, tmp_path: Path) -> None:
-    config = voyage_row(provider)
+    config = NO_CACHE + voyage_row(provider)
     with router(tmp_path, config) as emr:
         tokens = cost(emr)
         key, key_id = key_with(emr, tokens_per_month=2 * tokens)
@@ -205,7 +205,7 @@ def test_usage_and_the_month_outlive_a_kill(provider: Running, tmp_path: Path) -
 def test_a_kill_loses_at_most_what_is_younger_than_a_flush(
     provider: Running, tmp_path: Path
 ) -> None:
-    config = voyage_row(provider)
+    config = NO_CACHE + voyage_row(provider)
     with router(tmp_path, config) as emr:
         for _ in range(3):
             assert emr.ask("/v1/embeddings", ASK).status_code == 200
@@ -222,7 +222,7 @@ def test_a_kill_loses_at_most_what_is_younger_than_a_flush(
 
 
 def test_an_orderly_end_keeps_everything(provider: Running, tmp_path: Path) -> None:
-    config = voyage_row(provider)
+    config = NO_CACHE + voyage_row(provider)
     with router(tmp_path, config) as emr:
         for _ in range(3):
             assert emr.ask("/v1/embeddings", ASK).status_code == 200

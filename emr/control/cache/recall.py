@@ -23,7 +23,7 @@ from emr.control.places import Places
 from emr.control.settings import Settings
 from emr.control.snapshot import CacheView, StoreView
 from emr.front.forms.vectors import BASE64, NUMBERS, raw_of, written
-from emr.lane.cache import Cache
+from emr.lane.cache import Cache, Key, Section
 from emr.lane.effects import Send
 from emr.lane.ticket import Origin, Request
 from emr.lane.verdict import Outcome
@@ -133,15 +133,19 @@ class Recall:
             return
         memory, disk, vectors = self.memory, self.disk, reply.vectors
         origin = Origin(reply.dimensions, reply.model, send.account.spec.provider)
+        key: Key | None = None  # of the ticket before: most tickets of a call have one
+        section: Section | None = None
         at = 0
         for ticket in send.batch.tickets:
             request, first = ticket.request, at
             at += len(ticket.places)
             if request.space is None:
                 continue
-            key = memory.key_of(request)
-            section = memory.section_of(key, origin)
-            if section is None:
+            its_key = memory.key_of(request)
+            if its_key != key:
+                key = its_key
+                section = memory.section_of(key, origin)
+            if section is None or key is None:
                 continue
             for place, vector in zip(ticket.places, vectors[first:at], strict=True):
                 text = request.texts[place]
