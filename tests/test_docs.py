@@ -35,6 +35,13 @@ def test_pages_that_are_made_are_fresh(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == PAGES.page_of(name), "run scripts/pages"
 
 
+def test_the_manual_page_is_fresh_and_can_be_printed() -> None:
+    page = (ROOT / "docs/emr.1").read_text()
+    assert page == load("packaging/manpage.py").page(), "run scripts/pages"
+    for command in COMMANDS:
+        assert f"emr {command}" in page.replace("\\-", "-"), command
+
+
 def documented_routes() -> set[tuple[str, str]]:
     """The routes that the page names in its tables."""
     return set(re.findall(r"`(GET|POST|PATCH|DELETE) (/\S*?)`", API))
