@@ -11,6 +11,9 @@ bounds of the scenario, held against the real run. Exit 1 when goodput, calls or
 more than a tenth (of few events: by more than chance makes them, `agreement.judge`), when a vector
 was wrong, or a connection was lost. A missed bound is shown and no failure of this tool.
 
+In virtual time emr's own work takes none, so all who shared a call would ask again at one instant,
+and share the next one (of 100 callers 20, in reality 14). Here it gives an answer each 0.2 ms.
+
 On a busy machine processes wait for their turn; virtual time has none of it. How long emr waited
 stands below each cell beside how long it worked: where it waited more than it worked, times say
 little. A 99th percentile, which is of the worst moments, is never judged.
@@ -38,6 +41,7 @@ from tests.sim.scenario import Scenario, scenarios
 from tests.sim.table import HEAD, columns
 
 MIB = 1024 * 1024
+ANSWER_S = 0.0002  # what emr and a caller take for an answer: 0.17 ms of emr's CPU a request
 SHOWN = {"goodput": "{:.3f}", "calls": "{:.0f}", "refused": "{:.4f}", "rate": "{:.1f}"}
 
 
@@ -73,7 +77,7 @@ def run_cell(work: tuple[Scenario, int | None]) -> Cell:
     except CannotRun as why:
         cell.why_not = str(why)
         return cell
-    virtual = run_virtual(scenario, None, seed)
+    virtual = run_virtual(scenario, None, seed, ANSWER_S)
     fill(cell, virtual, real)
     return cell
 

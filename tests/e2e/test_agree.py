@@ -303,3 +303,11 @@ def test_runs_that_differ_are_seen() -> None:
     run, other = Run(scenario, {"p": server}, log), Run(scenario, {"p": empty}, log)
     assert all(one.agrees for one in compare(run, run))
     assert {one.name for one in compare(run, other) if not one.agrees} == {"goodput", "calls"}
+
+
+def test_who_leaves_has_no_time_that_is_compared() -> None:
+    scenario = CELLS["leaving"]
+    run = Run(scenario, {"p": server_of(scenario.providers["p"], [])}, [])
+    names = {one.name for one in compare(run, run)}
+    assert {"stay_p50", "stay_p99"} <= names
+    assert not {name for name in names if name.startswith("leave_")}

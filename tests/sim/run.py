@@ -60,15 +60,22 @@ def spec_of(name: str, plan: ProviderPlan) -> AccountSpec:
     return AccountSpec(provider=name, scope="m", home=home, limits=limits, **told)
 
 
-def run(scenario: Scenario, policy: Policy | None = None, seed: int | None = None) -> Run:
+def run(
+    scenario: Scenario,
+    policy: Policy | None = None,
+    seed: int | None = None,
+    answer_s: float = 0.0,
+) -> Run:
     """Run the scenario; with `policy` by that baseline.
 
+    `answer_s` is the time that emr itself takes for each answer of a call, one after the other.
     Raises AssertionError when a caller got somebody else's vectors, or two answers.
     """
     number = scenario.seed if seed is None else seed
     settings = LaneSettings(**scenario.settings)
     roster = Roster(settings, Random(number + 1)) if policy is None else Baseline(policy)
     world = Traced(number, settings, roster)
+    world.answer_s = answer_s
     servers: dict[str, Server] = {}
     accounts: list[Account] = []
     for name, plan in scenario.providers.items():
@@ -86,5 +93,5 @@ def run(scenario: Scenario, policy: Policy | None = None, seed: int | None = Non
     caps = accounts[0].caps
     done.most_texts, done.most_tokens = caps.max_texts, caps.max_tokens  # 0.9 of the table's
     if scenario.twin is not None:
-        done.twin = run(scenario.twin, policy, seed)
+        done.twin = run(scenario.twin, policy, seed, answer_s)
     return done

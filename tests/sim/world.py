@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Protocol
@@ -60,6 +61,7 @@ class World:
         self.models: dict[Account, Model] = {}
         self.notes: list[tuple[float, Note]] = []
         self.on_step: Callable[[World], None] | None = None
+        self.answer_s = 0.0  # the time that emr itself takes for an answer, one after the other
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._spins = 0
@@ -136,5 +138,8 @@ class World:
             self.notes.append((self.now, note))
         for send in out.sends:
             self.models[send.account].send(self, send)
-        for request in out.ended:
-            request.done(request)
+        for number, request in enumerate(out.ended):
+            if self.answer_s and request.refusal is None:
+                self.at(self.now + (number + 1) * self.answer_s, partial(request.done, request))
+            else:
+                request.done(request)

@@ -65,7 +65,9 @@ def compare(virtual: Run, real: Run) -> list[Compared]:
         Compared("calls", float(len(a.calls)), float(len(b.calls)), calls, judged=True),
         Compared("refused", a.value("refused"), b.value("refused"), 0.0, judged=False),
     ]
-    for group in sorted(virtual.scenario.callers):
+    for group, plan in sorted(virtual.scenario.callers.items()):
+        if plan.leaves_s is not None:
+            continue  # who leaves has no time to be compared
         asked = sum([each.group == group for each in a.asked])
         for part in ("p50", "p99"):
             name = f"{group}_{part}"
