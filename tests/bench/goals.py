@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench.measure import Measured
+from tests.bench.measure import Measured, same_round
 
 Rows = Mapping[str, Mapping[str, list[Measured]]]
 Compare = Callable[[Measured, Measured], float]
@@ -75,5 +75,5 @@ def judged(rows: Rows) -> list[list[str]]:
 
 def _median(rows: Rows, row: str, other: str, of: Compare) -> float | None:
     ours, theirs = (rows.get(row, {}).get(name, []) for name in ("emr", other))
-    pairs = list(zip(ours, theirs, strict=False))
+    pairs = list(same_round(ours, theirs))
     return median(of(a, b) for a, b in pairs) if pairs else None

@@ -11,6 +11,7 @@ so too, and the floor, as the provider does not see them.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.bench.connections import opened
@@ -49,6 +50,7 @@ class Measured:
     p50_ms: float
     p99_ms: float
     failures: int
+    round: int = 0
 
     @property
     def cpu_us(self) -> float:
@@ -59,6 +61,16 @@ class Measured:
     def rate(self) -> float:
         """Requests a second."""
         return self.requests / self.window_s
+
+
+def same_round(
+    some: Sequence[Measured], others: Sequence[Measured]
+) -> Iterator[tuple[Measured, Measured]]:
+    """Pairs of the same round; a round that one of them lacks is left out."""
+    by_round = {each.round: each for each in others}
+    for each in some:
+        if each.round in by_round:
+            yield each, by_round[each.round]
 
 
 class Stuck(Exception):

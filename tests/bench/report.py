@@ -9,7 +9,7 @@ from dataclasses import asdict
 from statistics import median
 
 from tests.bench.goals import judged
-from tests.bench.measure import Measured
+from tests.bench.measure import Measured, same_round
 from tests.bench.page import Page, figure, table
 from tests.bench.peers.peer import Subject
 
@@ -33,7 +33,7 @@ class Report:
         self.starts[subject.name] = {"seconds": subject.started_s, "rss_mib": rss_mib}
 
     def add(self, measured: Measured) -> None:
-        """One measurement. Those of a row and a subject are in the order of the rounds."""
+        """One measurement."""
         self.measured.append(measured)
         if measured.failures:
             self.troubles.append(
@@ -75,7 +75,7 @@ class Report:
 
 def ratios(some: list[Measured], yardstick: list[Measured]) -> list[float]:
     """CPU a request of one by that of the other, round by round."""
-    return [a.cpu_us / b.cpu_us for a, b in zip(some, yardstick, strict=False) if b.cpu_us > 0]
+    return [a.cpu_us / b.cpu_us for a, b in same_round(some, yardstick) if b.cpu_us > 0]
 
 
 def spread(values: Iterable[float]) -> str:

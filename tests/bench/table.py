@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.machine import machine
@@ -148,6 +149,7 @@ def one_round(
                 report.troubles.append(f"{subject.name}, {row.name}: {error}")
                 print(f"{number + 1} {row.name:24} {subject.name:11} {error}", file=sys.stderr)
                 continue
+            measured = replace(measured, round=number)
             report.add(measured)
             tell(number, measured, time.perf_counter() - began)
 

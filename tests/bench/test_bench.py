@@ -135,9 +135,11 @@ def test_peers_that_are_not_installed_say_what_would_install_them(tmp_path: Path
 
 
 def test_ratios_are_of_the_same_round() -> None:
-    nginx = [measured("nginx", cpu) for cpu in (0.010, 0.020, 0.010)]
-    emr = [measured("emr", cpu) for cpu in (0.020, 0.020, 0.030)]
+    nginx = [measured("nginx", cpu, round=i) for i, cpu in enumerate((0.010, 0.020, 0.010))]
+    emr = [measured("emr", cpu, round=i) for i, cpu in enumerate((0.020, 0.020, 0.030))]
     assert ratios(emr, nginx) == pytest.approx([2.0, 1.0, 3.0])
+    assert ratios(emr, nginx[1:]) == pytest.approx([1.0, 3.0])
+    assert ratios(emr[1:], nginx[:1]) == []
     assert cpu_cell(emr, nginx) == "20.0, **×2.0** (1.0–3.0)"
     assert cpu_cell(nginx, nginx) == "10.0 (10.0–20.0)"
     assert cpu_cell(emr, []) == "20.0 (20.0–30.0)"
@@ -147,9 +149,9 @@ def test_ratios_are_of_the_same_round() -> None:
 def test_goals_are_judged_by_medians_of_the_same_rounds() -> None:
     report = Report({})
     row = "float-1x64-0ms"
-    for ours, theirs in ((0.015, 0.010), (0.030, 0.020), (0.050, 0.010)):
-        report.add(measured("emr", ours, row=row))
-        report.add(measured("nginx", theirs, row=row))
+    for number, (ours, theirs) in enumerate(((0.015, 0.010), (0.030, 0.020), (0.050, 0.010))):
+        report.add(measured("emr", ours, row=row, round=number))
+        report.add(measured("nginx", theirs, row=row, round=number))
     report.add(measured("litellm", 1.0, row=row))
     assert judged(report.rows()) == [
         [f"{row}: CPU by nginx's", "1.5", "1.5", "met"],
