@@ -71,7 +71,7 @@ def running(
     env: Mapping[str, str],
     log: Path,
     last: str,
-    program: Sequence[str] | None = None,
+    program: Sequence[str] = EMR,
 ) -> Iterator[Running]:
     """`python -m emr …`, from when it printed a line that holds `last` to its end.
 
@@ -79,7 +79,7 @@ def running(
     """
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*(program or EMR), *arguments],
+            [*program, *arguments],
             env=dict(env), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=env["HOME"],
         )  # fmt: skip
     told: Queue[str] = Queue()
