@@ -20,6 +20,7 @@ from tests.support.processes import ROOT, Router, fake, provider_row, router
 EXAMPLE = ROOT / "examples" / "nginx" / "emr.conf"
 NAME = "emr.example.org"
 START_S = 10.0
+LOOK_EVERY_S = 0.02
 
 
 def free_port() -> int:
@@ -28,6 +29,12 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def is_open(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -67,8 +74,9 @@ def nginx(folder: Path, behind: str, port: int) -> Iterator[None]:
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(config)])
     try:
         until = time.monotonic() + START_S
-        while not (folder / "pid").exists():
+        while not is_open(port):
             assert time.monotonic() < until
+            time.sleep(LOOK_EVERY_S)
         yield
     finally:
         process.terminate()

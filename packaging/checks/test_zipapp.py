@@ -75,9 +75,8 @@ def test_it_is_small_and_runs(tmp_path: Path, python: str) -> None:
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
-    monkeypatch.setattr("tests.support.processes.EMR", command(python=python))
-    with router(tmp_path) as emr:
+def test_it_serves(tmp_path: Path, python: str) -> None:
+    with router(tmp_path, program=command(python=python)) as emr:
         health = emr.ask("/health")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
         told = emr.ask("/v1/embeddings", {"input": "a text"})
