@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from emr.fake.forms.form import Complaint, LimitState
+from emr.fake.forms.form import LimitState
+from emr.fake.forms.words import Complaint
 from emr.fake.limits import Limiter, Method
 from emr.fake.settings import FakeSettings, Scope, method_of
 

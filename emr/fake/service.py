@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from emr.fake.forms.form import JSON
-from emr.fake.provider import Answer, Manner, Provider
+from emr.fake.forms.words import JSON
+from emr.fake.provider import Answer, Incoming, Manner, Provider
 from emr.fake.settings import FakeSettings, changed, plain
 from emr.front.exchange import Exchange, Headers
 from emr.lane.refusal import Refusal
@@ -134,10 +134,10 @@ class FakeService:
         if exchange.path.startswith(CONTROL):
             self._control(exchange)
             return
-        answer = self.provider.answer(
-            exchange.method, exchange.path, exchange.headers, exchange.body, self.clock.time()
+        call = Incoming(
+            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body
         )
-        Pending(self, exchange, answer)
+        Pending(self, exchange, self.provider.answer(call, self.clock.time()))
 
     def render(self, exchange: Exchange | None, refusal: Refusal) -> tuple[int, Headers, bytes]:
         """The server's own refusals: bad framing, limits, timeouts."""

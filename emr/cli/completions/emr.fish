@@ -260,7 +260,7 @@ complete -c emr -n '_shtab_emr_using fake' -s h -l help -d 'show this help messa
 complete -c emr -n '_shtab_emr_using fake' -l port -x -d 'on loopback (default 3300)'
 complete -c emr -n '_shtab_emr_using fake' -l bind -x -d 'another address instead: host:port, or unix:/path'
 complete -c emr -n '_shtab_emr_using fake' -l json -d 'print its URLs as JSON'
-complete -c emr -n '_shtab_emr_using fake' -l form -xka "voyage openai cohere" -d 'the API of the paths without a prefix (default voyage)'
+complete -c emr -n '_shtab_emr_using fake' -l form -xka "voyage openai cohere azure mistral jina gemini tei infinity ollama vllm openai-compatible emr" -d 'the API of the paths without a prefix (default voyage)'
 complete -c emr -n '_shtab_emr_using fake' -l strict -l no-strict -d 'refuse whatever the real provider refuses'
 complete -c emr -n '_shtab_emr_using fake' -l keys -x -d 'the API keys accepted, by commas; none named: any key'
 complete -c emr -n '_shtab_emr_using fake' -l dimensions -x -d 'of a vector when none are asked; 0: the model'"'"'s own, else 1024'

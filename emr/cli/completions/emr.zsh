@@ -177,7 +177,7 @@ _shtab_emr_fake_options=(
   "--port[on loopback (default 3300)]:port:"
   "--bind[another address instead\: host\:port, or unix\:\/path]:bind:"
   "--json[print its URLs as JSON]"
-  "--form[the API of the paths without a prefix (default voyage)]:form:(voyage openai cohere)"
+  "--form[the API of the paths without a prefix (default voyage)]:form:(voyage openai cohere azure mistral jina gemini tei infinity ollama vllm openai-compatible emr)"
   {--strict,--no-strict}"[refuse whatever the real provider refuses]"
   "--keys[the API keys accepted, by commas\; none named\: any key]:STR:"
   "--dimensions[of a vector when none are asked\; 0\: the model\'s own, else 1024]:INT:"
