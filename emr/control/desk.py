@@ -104,6 +104,8 @@ class FrontDesk:
         if ask.whole is not None:
             if ask.path is not None and ask.path not in kind.passes:
                 raise Refused(self._no_such_route(row, ask.path))
+            if ask.path is None and not kind.takes_openai_form:
+                raise Refused(no_such_field(ask, row))
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
@@ -226,6 +228,16 @@ def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
             f"{', '.join(kind.truncations) or 'none'}"
         )
         raise Refused(Refusal("validation_error", message, param="truncate"))
+
+
+def no_such_field(ask: Ask, row: Row) -> Refusal:
+    """A body in OpenAI's form with a field that only the provider could know, which has another."""
+    names = ", ".join(repr(name[:64]) for name in ask.unknown[:8])
+    message = (
+        f"{row.name} is of type {row.provider_type}, which has a form of its own: emr cannot tell "
+        f"it what is meant by {names}. Leave that out, or send the request in the provider's form"
+    )
+    return Refusal("validation_error", message, param=ask.unknown[0] if ask.unknown else None)
 
 
 def _target(plan: Plan) -> Target:

@@ -35,9 +35,10 @@ REQUEST = {
 }
 SINGLE = REQUEST | {"model": Field((str,))}
 COUNTS = "gemini-embedding-2"  # the model whose answers count tokens
+SIZES = (3072, *range(128, 3072))
 MODELS: Mapping[str, Model] = {
-    "gemini-embedding-001": Model((3072,), 2048, any_size=True),
-    COUNTS: Model((3072,), 8192, any_size=True),
+    "gemini-embedding-001": Model(SIZES, 2048),
+    COUNTS: Model(SIZES, 8192),
 }
 INVALID = "INVALID_ARGUMENT"
 EXHAUSTED = "RESOURCE_EXHAUSTED"
@@ -85,7 +86,7 @@ WORDS: Mapping[Complaint, Words] = {
     Complaint.NO_DIMENSIONS: Words(400, "outputDimensionality is not supported.", INVALID),
     Complaint.BAD_DIMENSIONS: Words(  # no record of its words was found; nor of the next two
         400,
-        BATCH + "requests[0].outputDimensionality: must be at least 1 and at most {allowed}\n",
+        BATCH + "requests[0].outputDimensionality: must be from 128 to 3072\n",
         INVALID,
     ),
     Complaint.NO_TEXTS: Words(400, BATCH + "requests: requests is not specified\n", INVALID),

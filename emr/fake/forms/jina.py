@@ -31,6 +31,8 @@ from emr.fake.vectors import Text
 TASKS = {
     "retrieval.query": "query",
     "retrieval.passage": "document",
+    "code.query": "code.query",
+    "code.passage": "code.passage",
     "text-matching": "text-matching",
     "classification": "classification",
     "separation": "separation",

@@ -65,7 +65,7 @@ WORDS: Mapping[Complaint, Words] = {
     Complaint.BAD_DIMENSIONS: Words(  # no record of its words was found
         400, "output_dimension must be at most 3072, not {value}.", ARGUMENTS, "3051"
     ),
-    Complaint.NO_TEXTS: Words(400, "Input cannot be an empty list", INVALID, "3210"),
+    Complaint.NO_TEXTS: Words(400, "Input cannot be an empty list", INVALID),
     Complaint.EMPTY_TEXT: Words(400, "Input text cannot be empty", INVALID),  # nor of these two
     Complaint.TEXT_TOO_LONG: Words(
         400, "Input at index {index} has {got} tokens, more than the model's {most}", INVALID
