@@ -1,14 +1,16 @@
 """The shell around the core, and the only driver of lanes: events in, `step`, effects out.
 
-Owns everything of asyncio that calls need: one task a provider call, one timer for the core's next
-deadline, and one turn of the event loop in which all arrivals and replies of that turn are decided
-together. A request costs no task, no future and no timer of its own.
+Owns everything of asyncio that the core needs: one timer for its next deadline, and one turn of the
+event loop in which all arrivals and replies of that turn are decided together. Neither a request
+nor a call costs a task, a future or a timer here.
 
 Rules of this file
 - Whoever waits for an answer gets it first: what counts or logs a call comes after, and a failure
   of one answer is logged and does not touch the next one.
 - An account that was closed is kept until nothing of it waits or flies; then its caller, which
   holds a credential, is let go of.
+- When texts for a whole call came, the turn is at once: the loop may have hundreds of requests to
+  read before it gets to it, and the provider could be at work.
 - The timer is never set anew to a later time. One that fires too early finds nothing to do.
 """
 
@@ -19,15 +21,16 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Send
 from emr.lane.refusal import Refusal
 from emr.lane.roster import Roster
 from emr.lane.settings import AccountSpec
-from emr.lane.ticket import Request
+from emr.lane.ticket import Batch, Request
 from emr.lane.verdict import Ending, Outcome, Verdict
-from emr.upstream.call import Call, Caller
+from emr.upstream.call import Call, Caller, Started
 
 log = logging.getLogger("emr.pump")
 
@@ -43,9 +46,9 @@ def ignore_call(send: Send, outcome: Outcome, seconds: float) -> None:
 class Pump:
     """Carries out what the roster decides, on the running event loop.
 
-    Mutable state: the caller of each account, the closed accounts that still have work, the tasks
-    of the calls in flight, whether a turn is due, whether it has stopped, and the timer. `observe`
-    is told of every call that ended.
+    Mutable state: the caller of each account, the closed accounts that still have work, the calls
+    in flight, whether a turn is due and how many texts came since the last one, whether it has
+    stopped, and the timer. `observe` is told of every call that ended.
     """
 
     def __init__(self, roster: Roster, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,8 +57,9 @@ class Pump:
         self._loop = loop
         self._callers: dict[Account, Caller] = {}
         self._closing: set[Account] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[Batch, Started] = {}
         self._turn_is_due = False
+        self._texts_since_turn = 0
         self._has_stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -105,6 +109,9 @@ class Pump:
             self._idle.clear()
             self._turn_soon()
         self._carry_out(out)
+        self._texts_since_turn += len(request.texts)
+        if self._texts_since_turn >= members[0].caps.max_texts:
+            self._turn()
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
         """End a request that was not taken in."""
@@ -120,7 +127,7 @@ class Pump:
     @property
     def calls_in_flight(self) -> int:
         """The provider calls that are under way."""
-        return len(self._tasks)
+        return len(self._calls)
 
     async def drained(self) -> None:
         """Return when no request waits or is in flight."""
@@ -132,10 +139,10 @@ class Pump:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.cancel()
+        await asyncio.sleep(0)  # lets those that are tasks end
 
     # the turn
 
@@ -146,6 +153,7 @@ class Pump:
 
     def _turn(self) -> None:
         self._turn_is_due = False
+        self._texts_since_turn = 0
         if self._has_stopped:
             return
         self._carry_out(self.roster.step(self.clock()))
@@ -181,9 +189,7 @@ class Pump:
 
     def _carry_out(self, out: Effects) -> None:
         for send in out.sends:
-            task = self._loop.create_task(self._call(send))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(send)
         for note in out.notes:
             figures = {"provider": note.account.spec.provider, "scope": note.account.spec.scope}
             log.info(note.event, extra={"figures": figures | note.figures})
@@ -198,7 +204,7 @@ class Pump:
             except Exception:
                 log.exception("The answer to a request could not be given")
 
-    async def _call(self, send: Send) -> None:
+    def _begin(self, send: Send) -> None:
         batch = send.batch
         call = Call(
             batch.lane_params,
@@ -208,11 +214,23 @@ class Pump:
             send.first_byte_s,
             send.whole_s,
         )
+        landed = partial(self._landed, send)
         try:
-            outcome = await self._callers[send.account].call(call)
+            self._calls[batch] = self._callers[send.account].begin(call, landed)
         except Exception:
             log.exception("A provider call ended in an error of emr's own")
-            outcome = Outcome(Verdict(Ending.TRANSIENT, message="an error inside emr"))
+            self._calls[batch] = self._loop.call_soon(landed, broken)
+
+    def _landed(self, send: Send, read: Callable[[], Outcome]) -> None:
+        """A call ended; `read` makes its outcome."""
+        batch = send.batch
+        if self._calls.pop(batch, None) is None:
+            return  # cancelled
+        try:
+            outcome = read()
+        except Exception:
+            log.exception("A provider call ended in an error of emr's own")
+            outcome = broken()
         now = self.clock()
         seconds = now - batch.sent_at
         out = self.roster.settle(send.account, batch, outcome, now)
@@ -224,6 +242,11 @@ class Pump:
             self.observe(send, outcome, seconds)
         except Exception:
             log.exception("A provider call could not be counted")
+
+
+def broken() -> Outcome:
+    """The outcome of a call that met a defect of emr's own."""
+    return Outcome(Verdict(Ending.TRANSIENT, message="an error inside emr"))
 
 
 def log_call(send: Send, outcome: Outcome, seconds: float) -> None:

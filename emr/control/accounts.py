@@ -62,7 +62,7 @@ Place = tuple[str, str, str]  # provider name, scope, key variable
 
 
 class Accounts:
-    """The open accounts. `version` grows whenever one is opened or closed."""
+    """The open accounts. `version` grows whenever `members` may give others."""
 
     def __init__(self, pump: Pump, makers: Makers) -> None:
         self._pump = pump
@@ -151,6 +151,7 @@ class Accounts:
         """The sources of keys were read anew: accounts of another value are closed."""
         self._unusable.clear()
         self._members.clear()
+        self.version += 1
         for place, opened in list(self._opened.items()):
             if place[2] and self._makers.key(place[2]) != opened.credential:
                 self._close(place)
@@ -160,6 +161,7 @@ class Accounts:
         for variable in row.key_variables:
             self._unusable.pop(variable, None)
         self._members.clear()
+        self.version += 1
         for account in self.of(row.name):
             self._pump.reset(account)
 

@@ -24,7 +24,8 @@ REMEMBERED = 1024  # models whose providers, and whose families, are kept at han
 class Catalogue:
     """The models of the registered providers. `settings` is replaced at a reload.
 
-    What is kept at hand is thrown away whenever a row changes, or vectors of a new length come.
+    What is kept at hand is thrown away whenever a row changes, or vectors of a new length come;
+    `version` grows then.
     """
 
     def __init__(self, kinds: Mapping[str, Kind], providers: Providers, settings: Settings) -> None:
@@ -37,6 +38,7 @@ class Catalogue:
         self._models: dict[str, tuple[Row, tuple[str, ...]]] = {}
         self._serving: dict[str, list[Row]] = {}
         self._families: dict[tuple[str, str], tuple[Row, ...]] = {}
+        self.version = 0
 
     def models_of(self, row: Row) -> tuple[str, ...]:
         """The model ids that may be asked of a provider, its default first."""
@@ -63,6 +65,7 @@ class Catalogue:
         self._models.clear()
         self._serving.clear()
         self._families.clear()
+        self.version += 1
 
     def dimensions(self, row: Row, model: str) -> tuple[int, ...]:
         """The lengths of vector that a model gives, its default first; empty: not known."""
@@ -75,11 +78,13 @@ class Catalogue:
         if self._seen.get((provider, model)) != dimensions:
             self._seen[provider, model] = dimensions
             self._families.clear()
+            self.version += 1
 
     def forget(self, provider: str) -> None:
         """The provider changed: its vectors may be others now."""
         self._seen = {at: seen for at, seen in self._seen.items() if at[0] != provider}
         self._families.clear()
+        self.version += 1
 
     def family(self, row: Row, model: str) -> tuple[Row, ...]:
         """The other enabled providers that give the same vectors."""

@@ -38,6 +38,9 @@ TOKEN_IDS = (
 )
 
 
+REMEMBERED = 1024  # kinds of requests whose way is kept at hand
+
+
 class Target(NamedTuple):
     """The desk's own handle in a plan: the row, and the accounts that may answer."""
 
@@ -56,6 +59,10 @@ class FrontDesk:
         self._pump = pump
         self._catalogue = catalogue
         self._destinations = Destinations(providers, catalogue)
+        # where requests of a kind go, while what that depends on is the same
+        self._ways: dict[object, tuple[Target, Params, bool]] = {}
+        self._edition: object = None
+        self._versions = (0, 0)
         # the members that know of each other, while the accounts are the same
         self._related: set[tuple[Account, ...]] = set()
         self._related_at = -1
@@ -64,6 +71,31 @@ class FrontDesk:
 
     def resolve(self, ask: Ask, principal: Principal) -> Plan:
         """See emr.front.desk.Desk."""
+        if ask.whole is not None:
+            target, params, pinned = self._find(ask, principal)
+        else:
+            target, params, pinned = self._way(ask, principal)
+        return Plan(target.row.name, target, params, ask.texts, pinned)
+
+    def _way(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
+        """As `_find`, which is asked once for all requests of a kind. Raises Refused."""
+        edition = self._providers.edition
+        versions = (self._accounts.version, self._catalogue.version)
+        if edition is not self._edition or versions != self._versions:
+            self._ways.clear()
+            self._edition, self._versions = edition, versions
+        kind = (
+            ask.provider, ask.model, ask.input_type, ask.dimensions, ask.truncate, ask.dtype,
+            ask.token_ids, principal.providers,
+        )  # fmt: skip
+        way = self._ways.get(kind)
+        if way is None:
+            if len(self._ways) >= REMEMBERED:
+                self._ways.clear()
+            way = self._ways[kind] = self._find(ask, principal)
+        return way
+
+    def _find(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
         row, model, pinned = self._destinations.find(ask, principal)
         params = self._params(ask, row, model)
         twins = () if pinned else self._catalogue.family(row, model)
@@ -73,7 +105,7 @@ class FrontDesk:
             )
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
-        return Plan(row.name, Target(row, members), params, ask.texts, pinned)
+        return Target(row, members), params, pinned
 
     def _members(self, family: Iterable[Row], model: str) -> tuple[Account, ...]:
         """The accounts of all of these; those without a key cannot help."""

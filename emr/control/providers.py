@@ -95,6 +95,11 @@ class Providers:
         row = self._table.get(name)
         return self._local if row is None and name == LOCAL else row
 
+    @property
+    def edition(self) -> object:
+        """The same object as long as nothing changed."""
+        return self._table
+
     def rows(self) -> list[Row]:
         """The rows in use: one a name; the built-in only while nothing else is registered."""
         return list(self._table.values())

@@ -16,7 +16,7 @@ from emr.control.rows import Row
 from emr.lane.account import Account
 from emr.lane.gate import LATCHES, Gate, Reason
 from emr.lane.lane import Lane
-from emr.lane.pace import Meter, used
+from emr.lane.meter import Meter
 from emr.lane.ticket import Batch, Params
 from emr.lane.verdict import Dimension
 
@@ -211,7 +211,7 @@ def view_account(account: Account, now: float) -> AccountView:
     gate, caps = account.gate, account.caps
     reason = reason_of(gate, now)
     limits = {
-        dimension: LimitView(meter.learner.w, source_of(meter), used(account.pace, dimension, now))
+        dimension: LimitView(meter.learner.w, source_of(meter), account.pace.used(dimension, now))
         for dimension, meter in account.pace.meters.items()
         if meter.learner.known
     }
@@ -223,7 +223,7 @@ def view_account(account: Account, now: float) -> AccountView:
         gate=reason,
         gate_until_s=max(0.0, gate.until - now),
         message=gate.message if reason in LATCHES else "",
-        sinbin_left_s=max(0.0, gate.bin_ends - now) if reason is Reason.BINNED else 0.0,
+        sinbin_left_s=max(0.0, gate.bin.ends - now) if reason is Reason.BINNED else 0.0,
         consecutive_failures=gate.failures,
         slots=account.slots.limit,
         in_flight=len(account.flying),

@@ -30,7 +30,7 @@ from emr.lane.refusal import Refusal, Refused
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending, Outcome
 from emr.lane.words import sentence
-from emr.upstream.call import Call, Caller
+from emr.upstream.call import Call, Caller, call_with
 
 SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256)
 SAMPLES = 3
@@ -130,7 +130,8 @@ class Trials:
     ) -> tuple[Outcome, float]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        outcome = await caller.call(Call(Params(model), texts, True, None, CALL_S, CALL_S))
+        call = Call(Params(model), texts, True, None, CALL_S, CALL_S)
+        outcome = await call_with(caller, call)
         return outcome, loop.time() - started
 
     async def _test(self, exchange: Exchange, tried: Tried) -> None:

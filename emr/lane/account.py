@@ -62,7 +62,6 @@ class Account:
         self.patience_ends = math.inf  # of the first waiting request to lose it, or before
         self.touched = False  # something happened to it since the last step
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
-        self.interactive_at = -math.inf  # when the last interactive request came
         # the accounts that may answer for it, itself included
         self.family: Sequence[Account] = (self,)
         self.taken = 0.0  # texts that were let in, over the weight: of equals the least is next
@@ -110,7 +109,7 @@ class Account:
     def enter(self, request: Request, now: float) -> None:
         """Let a request that was weighed wait, whole, in its lane."""
         if not request.bulk:
-            self.interactive_at = now
+            self.pace.interactive_came(now)
         self.last_params = request.params
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:

@@ -35,7 +35,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
     if now >= request.deadline:
         return words.too_late(provider)
     if gate.reason is Reason.BINNED:
-        old = now - gate.bin_started >= account.settings.binned_wait_s
+        old = now - gate.bin.started >= account.settings.binned_wait_s
         # the next probe needs someone's request
         if old and not request.bulk and not account.idle:
             return words.binned(provider, gate.failures, gate.until - now)
@@ -50,7 +50,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
 def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
     """Whether the wait would pass the deadline: asked in full only when it could at all."""
     left = request.deadline - now
-    if account.gate.reason in TRIED_AGAIN or longest(account, now) <= left:
+    if account.gate.reason in TRIED_AGAIN or longest(account, request, now) <= left:
         return None
     found = forecast(account, request, now)
     # what goes at once is not refused for the time of its call: that is only known from calls

@@ -29,6 +29,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from emr.lane.settings import LaneSettings
+from emr.lane.sinbin import PROBE_FIRST_S, SinBin, doubled
 from emr.lane.verdict import Ending, Verdict
 
 if TYPE_CHECKING:
@@ -39,13 +40,11 @@ NO_LIMIT = 1 << 30
 RETRY_AFTER_MAX_S = 3600.0  # a longer one counts as an hour: no provider means a day
 RATE_WAIT_MAX_S = 60.0  # the longest window in which providers count
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.1, 2.0
-PROBE_FIRST_S, PROBE_MAX_S = 0.5, 2.0  # a 14 s reset then serves 0.96 of who arrive in it
 PROBE_TEXTS = 8  # a probe is small: it may be lost
 LATCH_FIRST_S, LATCH_MAX_S = 30.0, 3600.0
 FORGIVEN_S = 60.0  # a bin is forgotten, and a ramp over, after a minute without a failure
 JITTER = 0.1  # of a wait, added after it so that no wait is ever shortened
 JITTER_MAX_S = 1.0
-DOUBLINGS_MAX = 30  # past any bound above; 2.0 ** 1024 is an OverflowError, met in half an hour
 
 
 class Reason(Enum):
@@ -81,9 +80,9 @@ class Gate:
     """The gate's whole state; `settle` is the only door for verdicts, `refresh` for time."""
 
     __slots__ = (
-        "_binned_by", "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times",
-        "_settings", "_twin", "bin_ends", "bin_started", "bins", "epoch", "failed_first_at",
-        "failures", "message", "probes_failed", "ramping", "reason", "status", "until",
+        "_forgive_at", "_latched", "_overload_since", "_rng", "_same", "_same_times", "_settings",
+        "bin", "epoch", "failed_first_at", "failures", "message", "ramping", "reason", "status",
+        "until",
     )  # fmt: skip
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
@@ -98,15 +97,10 @@ class Gate:
         self.epoch = getattr(self, "epoch", 0) + 1
         self.message = ""  # of AUTH and QUOTA: the provider's own words
         self.status: int | None = None
-        # the streak that leads to a bin, and the bins
+        # the streak that leads to a bin, and the bin
         self.failures = 0
         self.failed_first_at = 0.0
-        self.bins = 0
-        self._binned_by = Ending.TRANSIENT
-        self.bin_started = 0.0
-        self.bin_ends = 0.0  # for display: the next call comes earlier
-        self.probes_failed = 0
-        self._twin = False  # whether another member of the family was healthy
+        self.bin = SinBin(self._settings)
         self._forgive_at = 0.0
         self.ramping = False
         # epochs in a row that ended in the same verdict
@@ -128,8 +122,8 @@ class Gate:
         if self.ramping and self.reason is Reason.RAMP and now >= self._forgive_at:
             self.end_ramp()
             ramped = True
-        if self.bins and self.reason is not Reason.BINNED and now >= self._forgive_at:
-            self.bins = 0
+        if self.bin.times and self.reason is not Reason.BINNED and now >= self._forgive_at:
+            self.bin.times = 0
         return ramped
 
     def troubled(self, now: float) -> None:
@@ -146,8 +140,8 @@ class Gate:
     def settle(self, verdict: Verdict, epoch: int, now: float, known: Known) -> None:
         """Take in how a call ended that was sent in `epoch`."""
         ending = verdict.ending
-        self._twin = known.twin
-        asked = self._asked(verdict)
+        self.bin.twin = known.twin
+        asked = _asked(verdict)
         if epoch != self.epoch:
             if asked is not None:
                 self._move_out(ending, now + asked)
@@ -161,7 +155,7 @@ class Gate:
         self._count_same(ending, now)
         if ending in (Ending.AUTH, Ending.QUOTA):
             self._latch(verdict, now)
-        elif self.reason in TRIED_AGAIN and self._is_refused_probe(ending):
+        elif self.reason in TRIED_AGAIN and _is_refused_probe(self, ending):
             self._probe_failed(now, asked)
         elif ending is Ending.TRANSIENT:
             self._transient(now, known.rtt_s, asked)
@@ -187,11 +181,11 @@ class Gate:
                 self.reason = Reason.BACKOFF
 
     def _rate(self, now: float, asked: float | None, interval_s: float) -> None:
-        own = min(RATE_WAIT_MAX_S, interval_s * _doubled(self._same_times))
+        own = min(RATE_WAIT_MAX_S, interval_s * doubled(self._same_times))
         wait = own if asked is None else asked
         if self._same_times > 0:
             wait = max(wait, own)
-        self._hold(Reason.RATE, now + wait + self._jitter(wait))
+        self._hold(Reason.RATE, now + wait + _jitter(self._rng, wait))
 
     def _overload(self, now: float, asked: float | None) -> None:
         if self.ramping:
@@ -200,7 +194,7 @@ class Gate:
         if since is not None and now - since >= self._settings.binned_wait_s:
             self._bin(Ending.OVERLOAD, now, asked)
             return
-        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * _doubled(self._same_times))
+        most = min(BACKOFF_MAX_S, BACKOFF_MIN_S * doubled(self._same_times))
         wait = self._rng.uniform(BACKOFF_MIN_S, most) if asked is None else asked
         self._hold(Reason.BACKOFF, now + wait)
 
@@ -222,45 +216,25 @@ class Gate:
 
     def _bin(self, by: Ending, now: float, asked: float | None) -> None:
         self.epoch += 1
-        self._binned_by = by
         self.reason = Reason.BINNED
-        self.bin_started = now
-        self.probes_failed = 0
-        self.bin_ends = now + self._bin_s()
-        self.until = max(self.until, now + self._probe_wait(now), now + (asked or 0.0))
+        self.bin.start(by, now)
+        self.until = max(self.until, now + self.bin.probe_wait(now), now + (asked or 0.0))
         self.ramping = False
         self._forgive_at = now + FORGIVEN_S
-
-    def _bin_s(self) -> float:
-        s = self._settings
-        grown = s.sinbin_multiplier ** min(self.bins, DOUBLINGS_MAX)
-        length = min(s.sinbin_max_s, s.sinbin_initial_s * grown)
-        self.bins += 1
-        return length
 
     def _probe_failed(self, now: float, asked: float | None) -> None:
         if self.reason in LATCHES:
             self.until = max(self.until, now + self._latch_s())
             return
         self.failures += 1
-        self.probes_failed += 1
         self._forgive_at = now + FORGIVEN_S
-        if now >= self.bin_ends:
-            self.bin_ends = now + self._bin_s()
-        wait = self._probe_wait(now)
+        self.bin.probe_failed(now)
+        wait = self.bin.probe_wait(now)
         self.until = max(self.until, now + wait, now + (asked or 0.0))
-
-    def _probe_wait(self, now: float) -> float:
-        """Until the next probe: alone soon, with a healthy twin at its leisure."""
-        if self._twin:
-            return min(self.bin_ends - now, self._settings.probe_interval_s)
-        return min(PROBE_MAX_S, PROBE_FIRST_S * _doubled(self.probes_failed))
 
     def left_alone(self, now: float) -> None:
         """No twin is healthy any more: tried again as often as a provider alone is."""
-        if self.reason is Reason.BINNED and self._twin:
-            self._twin = False
-            self.probes_failed = 0
+        if self.reason is Reason.BINNED and self.bin.left_alone():
             self.until = min(self.until, now + PROBE_FIRST_S)
 
     def _latch(self, verdict: Verdict, now: float) -> None:
@@ -273,14 +247,9 @@ class Gate:
         self.ramping = False
 
     def _latch_s(self) -> float:
-        return min(LATCH_MAX_S, LATCH_FIRST_S * _doubled(self._latched - 1))
+        return min(LATCH_MAX_S, LATCH_FIRST_S * doubled(self._latched - 1))
 
     # helpers
-
-    def _is_refused_probe(self, ending: Ending) -> bool:
-        if ending is Ending.OVERLOAD:
-            return self.reason is Reason.BINNED and self._binned_by is Ending.OVERLOAD
-        return ending in (Ending.TRANSIENT, Ending.PROTOCOL)
 
     def _count_same(self, ending: Ending, now: float) -> None:
         if ending is Ending.PROTOCOL:
@@ -307,19 +276,22 @@ class Gate:
             self.reason = Reason.RATE if ending is Ending.RATE else Reason.BACKOFF
         self.until = until
 
-    @staticmethod
-    def _asked(verdict: Verdict) -> float | None:
-        """The provider's Retry-After; zero, negative and unreadable ones count as absent."""
-        if verdict.ending not in (Ending.RATE, Ending.OVERLOAD, Ending.TRANSIENT):
-            return None
-        asked = verdict.retry_after
-        if asked is None or not asked > 0.0:
-            return None
-        return min(asked, RETRY_AFTER_MAX_S)
 
-    def _jitter(self, wait: float) -> float:
-        return self._rng.uniform(0.0, min(JITTER_MAX_S, JITTER * wait))
+def _asked(verdict: Verdict) -> float | None:
+    """The provider's Retry-After; zero, negative and unreadable ones count as absent."""
+    if verdict.ending not in (Ending.RATE, Ending.OVERLOAD, Ending.TRANSIENT):
+        return None
+    asked = verdict.retry_after
+    if asked is None or not asked > 0.0:
+        return None
+    return min(asked, RETRY_AFTER_MAX_S)
 
 
-def _doubled(times: int) -> float:
-    return 2.0 ** min(times, DOUBLINGS_MAX)
+def _is_refused_probe(gate: Gate, ending: Ending) -> bool:
+    if ending is Ending.OVERLOAD:
+        return gate.reason is Reason.BINNED and gate.bin.by is Ending.OVERLOAD
+    return ending in (Ending.TRANSIENT, Ending.PROTOCOL)
+
+
+def _jitter(rng: Random, wait: float) -> float:
+    return rng.uniform(0.0, min(JITTER_MAX_S, JITTER * wait))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 
+from emr.lane.fair import Flow, flow_of
 from emr.lane.ticket import Params, Request, Tag, Ticket
+
+
+class Load:
+    """What waits of something: tickets, their texts, their tokens."""
+
+    __slots__ = ("texts", "tickets", "tokens")
+
+    def __init__(self) -> None:
+        self.tickets = self.texts = self.tokens = 0
 
 
 def _tag(ticket: Ticket) -> Tag:
@@ -15,17 +25,21 @@ def _tag(ticket: Ticket) -> Tag:
 class Lane:
     """Owns its waiting tickets and nothing else; dropped when nothing waits.
 
-    `texts`, `tokens` and `bytes` are the sums over the waiting tickets, `limited` counts those
-    that may not travel in just any call. `owner` is the caller whose ticket made the lane.
+    `texts`, `tokens` and `bytes` are the sums over the waiting tickets, `flows` the same by flow,
+    `limited` counts those that may not travel in just any call. `owner` is the caller whose ticket
+    made the lane.
     """
 
-    __slots__ = ("bytes", "limited", "owner", "params", "texts", "tokens", "waiting")
+    __slots__ = ("bytes", "flows", "limited", "owner", "params", "texts", "tokens", "waiting")
 
     def __init__(self, params: Params, owner: str) -> None:
         self.params = params
         self.owner = owner
         self.waiting: list[Ticket] = []
         self.texts = self.tokens = self.bytes = self.limited = 0
+        # kept as sums because every request that is refused at the door asks for them: adding up
+        # thousands of waiting tickets would cost more than to answer
+        self.flows: dict[Flow, Load] = {}
 
     @property
     def first_tag(self) -> Tag:
@@ -78,6 +92,7 @@ class Lane:
         """Cut the waiting ticket at `index`: its first texts stay there, the rest comes behind."""
         ticket = self.waiting[index]
         rest = ticket.cut(texts, tag)
+        self.flows[flow_of(ticket.request)].tickets += 1
         if rest.alone or rest.most_texts:
             self.limited += 1
         at = index + 1
@@ -99,13 +114,26 @@ class Lane:
 
     def weigh_again(self) -> None:
         """The estimates of the requests changed: take the tokens anew."""
+        for load in self.flows.values():
+            load.tokens = 0
         for ticket in self.waiting:
             ticket.weigh_again()
+            self.flows[flow_of(ticket.request)].tokens += ticket.tokens
         self.tokens = sum([ticket.tokens for ticket in self.waiting])
 
     def _count(self, ticket: Ticket, sign: int) -> None:
-        self.texts += sign * len(ticket.places)
-        self.tokens += sign * ticket.tokens
+        texts, tokens = sign * len(ticket.places), sign * ticket.tokens
+        self.texts += texts
+        self.tokens += tokens
         self.bytes += sign * ticket.bytes
+        flow = flow_of(ticket.request)
+        load = self.flows.get(flow)
+        if load is None:
+            load = self.flows[flow] = Load()
+        load.tickets += sign
+        load.texts += texts
+        load.tokens += tokens
+        if load.tickets == 0:
+            del self.flows[flow]
         if ticket.alone or ticket.most_texts:
             self.limited += sign

@@ -5,7 +5,9 @@ never below zero. What is old is forgotten by letting a and b drift a little wit
 an EWMA of 0.3. The tail is the 99th percentile of the last samples of a size class, a power of two
 of tokens: calls of one size are compared with calls of that size only.
 
-Refused: forgetting by a factor. When all calls are of one size, it lets what they do not tell (a
+Refused: holding b at zero by cutting it off alone (32-text calls of 100 to 400 tokens, whose time
+does not depend on them, gave T = 622 s after 20 calls; Jain's index of equal keys was 0.28, now
+0.99). Forgetting by a factor: when all calls are of one size, it lets what they do not tell (a
 against b) grow without bound; after some hundred calls the fit is noise.
 """
 

@@ -31,7 +31,7 @@ def ends_at(account: Account, request: Request) -> float:
     if request.failed_at:
         ends = request.failed_at + settings.cumulative_cap_s
     if gate.reason is Reason.BINNED:
-        ends = min(ends, max(request.arrived, gate.bin_started) + settings.binned_wait_s)
+        ends = min(ends, max(request.arrived, gate.bin.started) + settings.binned_wait_s)
     return ends
 
 

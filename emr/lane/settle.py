@@ -146,6 +146,8 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     twin = family.has_healthy_twin(account)
     known = Known(account.latency.rtt_s, account.pace.interval_s, twin)
     gate.settle(verdict, batch.epoch, now, known)
+    if gate.reason is Reason.RATE:
+        account.pace.lessons.held(now, gate.until)
     changed = gate.epoch != before
     if changed:
         if binned_before in TRIED_AGAIN and gate.ramping:
@@ -184,7 +186,7 @@ def _note_gate(account: Account, verdict: Verdict, now: float, out: Effects) -> 
         figures["seconds"] = round(gate.until - now, 3)
     if gate.reason is Reason.BINNED:
         figures["consecutive_failures"] = gate.failures
-        figures["sinbin_seconds"] = round(gate.bin_ends - now, 3)
+        figures["sinbin_seconds"] = round(gate.bin.ends - now, 3)
     account.note(out, "Gate changed", **figures)
 
 
@@ -192,11 +194,13 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     """The call brought vectors: everyone gets their own."""
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
-    account.caps.succeeded(batch, reply.tokens, now)
+    estimates_changed = account.caps.succeeded(batch, reply.tokens, now)
     complete = give(batch, reply, seconds, account.flights)
     for request in complete:
         request.answered_by = account.spec.provider
     out.ended.extend(complete)
+    if estimates_changed:
+        account.weigh_again()
 
 
 def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:

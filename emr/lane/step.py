@@ -23,6 +23,7 @@ from emr.lane.effects import Effects, Send
 from emr.lane.fill import Filling, Room, fill, may_be_full, take
 from emr.lane.gate import PROBE_TEXTS, TRIED_AGAIN
 from emr.lane.lane import Lane
+from emr.lane.pace import BURST_S
 from emr.lane.poison import canary_ticket
 from emr.lane.settings import Home
 from emr.lane.shape import shaped
@@ -48,6 +49,7 @@ def step(account: Account, now: float, out: Effects) -> None:
         account.patience_ends = patience.run_out(account, now, out)
     account.wake = min(account.patience_ends, resting.next_at(now, account.credits))
     gate, slots = account.gate, account.slots
+    account.pace.refresh(now)
     while account.lanes or account.isolation.trials:
         account.refresh(now)
         if now < gate.until:
@@ -76,9 +78,9 @@ def _wake_at(account: Account, at: float) -> None:
     account.wake = min(account.wake, at)
 
 
-def _paced(account: Account, tokens: int, texts: int, now: float) -> bool:
+def _paced(account: Account, tokens: int, texts: int, burst_s: float, now: float) -> bool:
     """Whether pace lets a call of that size go now; else `wake` is when it will."""
-    wait = account.pace.wait(now, tokens, texts)
+    wait = account.pace.wait(now, tokens, texts, burst_s)
     if wait > 0.0:
         _wake_at(account, now + wait)
     return wait <= 0.0
@@ -97,7 +99,7 @@ def _try_idle(account: Account, now: float, out: Effects) -> None:
         return
     batch = Batch(params._replace(whole=None, path=None, token_ids=False), [canary_ticket(params)])
     batch.canary = True
-    if _paced(account, batch.tokens, batch.texts, now):
+    if _paced(account, batch.tokens, batch.texts, BURST_S, now):
         _launch(account, batch, now, out)
 
 
@@ -115,7 +117,7 @@ def _isolated_call(account: Account, now: float, out: Effects) -> bool:
         _wake_at(account, at)
         return False
     batch = Batch(trial.params, group[1])
-    if not _paced(account, batch.tokens, batch.texts, now):
+    if not _paced(account, batch.tokens, batch.texts, BURST_S, now):
         return False
     isolation.take(trial, group)
     batch.trial, batch.part = trial, group[0]
@@ -136,12 +138,12 @@ def _lane_call(account: Account, now: float, out: Effects) -> bool:
     else:
         return False
     filling = shaped(account, lane, filling, room, now)
-    if not _paced(account, filling.tokens, filling.texts, now):
+    if not _paced(account, filling.tokens, filling.texts, account.pace.burst_s(filling), now):
         return False
     tickets = take(lane, filling, account.order)
     if not lane.waiting:
         del account.lanes[lane.params]
-    account.order.served(tickets[0].tag)
+    account.order.served(tickets[0].tag, now)
     _launch(account, Batch(lane.params, tickets), now, out)
     return True
 

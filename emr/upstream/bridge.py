@@ -49,7 +49,7 @@ class HttpxBridge(httpx.AsyncBaseTransport):
         wanted = request.extensions.get("timeout", {}).get("read")
         wait_s = _DEFAULT_S if wanted is None else float(wanted)
         try:
-            answer = await self._transport.exchange(endpoint, head, body, wait_s, wait_s)
+            answer = await self._transport.exchange(endpoint, head + body, wait_s, wait_s)
         except Fault as fault:
             error = _ERRORS[fault.stage][fault.timed_out]
             raise error(fault.message, request=request) from None

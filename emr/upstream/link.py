@@ -58,6 +58,11 @@ class Answer:
     first_byte_s: float
 
 
+# How an exchange ended: a Fault when it failed, anything else raised is a defect of emr's own.
+Ended = Answer | BaseException
+Done = Callable[[Ended], None]
+
+
 class Link(asyncio.Protocol):
     """A connection, as a protocol of the event loop. `Transport` makes and keeps them.
 
@@ -65,9 +70,9 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_early", "_first_at", "_first_byte_by", "_loop", "_on_free", "_on_lost", "_reader",
-        "_sent_at", "_state", "_timer", "_transport", "_unsent", "_waiter", "_whole_by",
-        "_write_s", "idle_since",
+        "_done", "_early", "_first_at", "_first_byte_by", "_loop", "_on_free", "_on_lost",
+        "_reader", "_sent_at", "_state", "_timer", "_transport", "_unsent", "_whole_by", "_write_s",
+        "idle_since",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +94,7 @@ class Link(asyncio.Protocol):
         self._early = False  # an answer began before its request was out
         self.idle_since = 0.0
         # of the present exchange
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._done: Done | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._first_byte_by = self._whole_by = 0.0  # deadlines, in the loop's time
         self._unsent = 0  # bytes, at the last look
@@ -103,24 +108,26 @@ class Link(asyncio.Protocol):
         transport = self._transport
         return self._state is State.IDLE and transport is not None and not transport.is_closing()
 
-    def send(self, data: bytes, first_byte_s: float, whole_s: float) -> asyncio.Future[Answer]:
-        """Begin an exchange; the times are in seconds from now. The future may raise Fault."""
+    def send(self, data: bytes, first_byte_s: float, whole_s: float, done: Done) -> None:
+        """Begin an exchange; the times are in seconds from now.
+
+        `done` is told once how it ended, after this has returned; not at all after `abort`.
+        """
         transport = self._transport
         assert self._state is State.IDLE, "a link in use: a bug"
         assert transport is not None, "a link that was never made: a bug"
         loop = self._loop
         now = loop.time()
         self._first_byte_by, self._whole_by = now + first_byte_s, now + whole_s
-        waiter = self._waiter = loop.create_future()
+        self._done = done
         self._timer = loop.call_later(min(first_byte_s, whole_s), self._on_time)
         self._state = State.WAITING
         self._sent_at = time.monotonic()
         transport.write(data)
-        return waiter
 
     def abort(self) -> None:
         """Close at once and forget the exchange, if there is one: its caller is gone."""
-        self._waiter = None
+        self._done = None
         self._close()
 
     def stop(self) -> None:
@@ -179,7 +186,7 @@ class Link(asyncio.Protocol):
         """The connection is gone."""
         if self._state is State.READING and exc is None and self._reader.end():
             self._succeed()
-        elif self._waiter is not None:
+        elif self._done is not None:
             stage, when, _ = _STAGES[self._state]
             did = "closed the connection" if exc is None else "broke the connection"
             stale = self._state is not State.READING
@@ -193,7 +200,7 @@ class Link(asyncio.Protocol):
 
     def _succeed(self) -> None:
         """The answer is complete: hand it over, and free or close the link."""
-        waiter, self._waiter = self._waiter, None
+        done, self._done = self._done, None
         reader = self._reader
         answer = Answer(*reader.take(), max(0.0, self._first_at - self._sent_at))
         self._stop_timer()
@@ -202,14 +209,14 @@ class Link(asyncio.Protocol):
             self._on_free(self)
         else:
             self._close()
-        if waiter is not None and not waiter.done():
-            waiter.set_result(answer)
+        if done is not None:
+            done(answer)
 
     def _fail(self, fault: Fault) -> None:
-        waiter, self._waiter = self._waiter, None
+        done, self._done = self._done, None
         self._close()
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(fault)
+        if done is not None:
+            done(fault)
 
     def _close(self) -> None:
         self._stop_timer()

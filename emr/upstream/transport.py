@@ -12,7 +12,8 @@ Rules of this file
 - A request that found its idle connection closed, before any byte of an answer, is sent once
   more on a fresh connection. That is safe: asking for embeddings twice changes nothing.
 - A cancelled exchange closes its connection. A redirect is an answer like any other.
-- Nothing but Fault and cancellation leaves `exchange`.
+- On an idle connection the request is written before `begin` returns. Only making a connection
+  takes a task.
 
 Refused: HTTP/2 (one connection for all calls makes a loss on it everybody's loss, and providers
 limit requests, not connections); a cache of names; a cap on connections.
@@ -30,7 +31,7 @@ from emr.upstream.answer import MAX_HEAD, AnswerReader
 from emr.upstream.connect import Connector
 from emr.upstream.endpoint import Endpoint
 from emr.upstream.fault import Fault, Stage
-from emr.upstream.link import Answer, Link
+from emr.upstream.link import Answer, Done, Ended, Link
 from emr.upstream.resolve import Resolve, system_resolve
 from emr.upstream.unpack import unpack
 
@@ -69,7 +70,7 @@ class Transport:
         resolve: Resolve = system_resolve,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._settings = settings or TransportSettings()
+        self.settings = settings or TransportSettings()
         self._connector = Connector(resolve, context, self._make_link)
         # the whole mutable state: every link with its origin, and of each origin the idle ones,
         # the longest idle first
@@ -88,29 +89,36 @@ class Transport:
         """How many connections there are, idle ones included."""
         return len(self._links)
 
-    async def exchange(
-        self, endpoint: Endpoint, head: bytes, body: bytes, first_byte_s: float, whole_s: float
-    ) -> Answer:
-        """Send `head` + `body` to `endpoint` and return the answer.
+    def begin(
+        self, endpoint: Endpoint, data: bytes, first_byte_s: float, whole_s: float, done: Done
+    ) -> Outgoing:
+        """Send `data`, a head and a body, to `endpoint`.
 
+        `done` is told once how it ended, after this has returned; not at all when it is cancelled.
         The times are in seconds from now: to the first byte of the answer, and to its end; making
-        a connection counts. Raises Fault. Cancelling closes the connection.
+        a connection counts.
         """
-        link = self._free_link(endpoint)
-        data = head + body
-        if link is not None:
-            started = asyncio.get_running_loop().time()
-            try:
-                return await self._ask(link, data, first_byte_s, whole_s)
-            except Fault as fault:
-                if not fault.stale:
-                    raise
-            spent = asyncio.get_running_loop().time() - started
-            first_byte_s, whole_s = first_byte_s - spent, whole_s - spent
-        started = asyncio.get_running_loop().time()
-        link = await self._connect(endpoint, min(first_byte_s, whole_s))
-        spent = asyncio.get_running_loop().time() - started
-        return await self._ask(link, data, first_byte_s - spent, whole_s - spent)
+        return Outgoing(self, endpoint, data, first_byte_s, whole_s, done)
+
+    async def exchange(
+        self, endpoint: Endpoint, data: bytes, first_byte_s: float, whole_s: float
+    ) -> Answer:
+        """As `begin`; returns the answer. Raises Fault. Cancelling closes the connection."""
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+        def done(ended: Ended) -> None:
+            if not future.done():
+                future.set_result(ended)
+
+        outgoing = self.begin(endpoint, data, first_byte_s, whole_s, done)
+        try:
+            ended = await future
+        except asyncio.CancelledError:
+            outgoing.cancel()
+            raise
+        if isinstance(ended, Answer):
+            return ended
+        raise ended
 
     async def close(self) -> None:
         """Close every connection; exchanges under way fail."""
@@ -123,27 +131,12 @@ class Transport:
         self._idle.clear()
         await asyncio.sleep(0)  # lets the loop close the sockets
 
-    # an exchange on a link
-
-    async def _ask(self, link: Link, data: bytes, first_byte_s: float, whole_s: float) -> Answer:
-        try:
-            answer = await link.send(data, max(0.0, first_byte_s), max(0.0, whole_s))
-        except asyncio.CancelledError:
-            link.abort()
-            raise
-        coding = answer.headers.get(b"content-encoding")
-        if coding is not None:
-            # in a thread: it is never asked for, so it may as well be an attack
-            loop = asyncio.get_running_loop()
-            most = self._settings.max_body_bytes
-            answer.body = await loop.run_in_executor(None, unpack, answer.body, coding, most)
-        return answer
-
     # connections
 
-    async def _connect(self, endpoint: Endpoint, most_s: float) -> Link:
+    async def connect(self, endpoint: Endpoint, most_s: float) -> Link:
+        """A fresh connection, for one exchange to begin with. Raises Fault."""
         self._check_open()
-        link = await self._connector.connect(endpoint, min(self._settings.connect_s, most_s))
+        link = await self._connector.connect(endpoint, min(self.settings.connect_s, most_s))
         if self._closed:
             link.abort()
         self._check_open()
@@ -153,7 +146,7 @@ class Transport:
         return link
 
     def _make_link(self) -> Link:
-        s = self._settings
+        s = self.settings
         reader = AnswerReader(s.max_body_bytes, s.max_head_bytes)
         return Link(asyncio.get_running_loop(), reader, s.write_s, self._freed, self._lost)
 
@@ -161,7 +154,8 @@ class Transport:
         if self._closed:
             raise Fault(Stage.CONNECT, "emr is stopping")
 
-    def _free_link(self, endpoint: Endpoint) -> Link | None:
+    def free_link(self, endpoint: Endpoint) -> Link | None:
+        """An idle connection that leads where `endpoint` may, no longer idle."""
         idle = self._idle.get(_origin(endpoint))
         while idle:
             link = idle.pop()
@@ -171,7 +165,7 @@ class Transport:
 
     def _freed(self, link: Link) -> None:
         """An exchange ended well: the link waits for the next."""
-        if self._closed or not self._settings.max_idle:
+        if self._closed or not self.settings.max_idle:
             link.abort()
             return
         loop = asyncio.get_running_loop()
@@ -181,10 +175,10 @@ class Transport:
         if idle is None:
             idle = self._idle[origin] = deque()
         idle.append(link)
-        if len(idle) > self._settings.max_idle:
+        if len(idle) > self.settings.max_idle:
             idle.popleft().abort()
         if self._sweeper is None:
-            self._sweeper = loop.call_later(self._settings.idle_s, self._sweep)
+            self._sweeper = loop.call_later(self.settings.idle_s, self._sweep)
 
     def _lost(self, link: Link) -> None:
         """A connection is gone, idle or not."""
@@ -199,7 +193,7 @@ class Transport:
     def _sweep(self) -> None:
         """Close what was idle too long, and wake again when the next one will have been."""
         loop = asyncio.get_running_loop()
-        now, idle_s = loop.time(), self._settings.idle_s
+        now, idle_s = loop.time(), self.settings.idle_s
         oldest = now
         for idle in self._idle.values():
             while idle and now - idle[0].idle_since >= idle_s:
@@ -210,6 +204,97 @@ class Transport:
         if self.idle:
             wait = max(0.05, oldest + idle_s - now)
             self._sweeper = loop.call_later(wait, self._sweep)
+
+
+class Outgoing:
+    """A request on its way: on an idle connection, else or once more on a fresh one."""
+
+    __slots__ = (
+        "_data", "_done", "_endpoint", "_first_byte_by", "_link", "_loop", "_task", "_transport",
+        "_whole_by",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: Endpoint,
+        data: bytes,
+        first_byte_s: float,
+        whole_s: float,
+        done: Done,
+    ) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._transport = transport
+        self._endpoint = endpoint
+        self._data = data
+        self._first_byte_by, self._whole_by = now + first_byte_s, now + whole_s
+        self._done: Done | None = done
+        self._task: asyncio.Task[None] | None = None
+        self._link = transport.free_link(endpoint)
+        if self._link is None:
+            self._connect()
+        else:
+            self._link.send(data, max(0.0, first_byte_s), max(0.0, whole_s), self._answered_warm)
+
+    def cancel(self) -> None:
+        """End it and close its connection; nobody is told."""
+        self._done = None
+        if self._task is not None:
+            self._task.cancel()
+        if self._link is not None:
+            self._link.abort()
+
+    def _answered_warm(self, ended: Ended) -> None:
+        self._link = None
+        if isinstance(ended, Fault) and ended.stale:
+            self._connect()
+        else:
+            self._answered(ended)
+
+    def _connect(self) -> None:
+        self._task = self._loop.create_task(self._send_on_fresh())
+        self._task.add_done_callback(self._sent_on_fresh)
+
+    async def _send_on_fresh(self) -> None:
+        loop = self._loop
+        within_s = min(self._first_byte_by, self._whole_by) - loop.time()
+        link = self._link = await self._transport.connect(self._endpoint, within_s)
+        now = loop.time()
+        first_byte_s, whole_s = self._first_byte_by - now, self._whole_by - now
+        link.send(self._data, max(0.0, first_byte_s), max(0.0, whole_s), self._answered)
+
+    def _sent_on_fresh(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._end(error)
+
+    def _answered(self, ended: Ended) -> None:
+        self._link = None
+        if isinstance(ended, Answer):
+            coding = ended.headers.get(b"content-encoding")
+            if coding is not None:
+                # in a thread: it is never asked for, so it may as well be an attack
+                most = self._transport.settings.max_body_bytes
+                work = self._loop.run_in_executor(None, _unpacked, ended, coding, most)
+                work.add_done_callback(self._unpacked)
+                return
+        self._end(ended)
+
+    def _unpacked(self, work: asyncio.Future[Answer]) -> None:
+        if not work.cancelled():
+            self._end(work.exception() or work.result())
+
+    def _end(self, ended: Ended) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(ended)
+
+
+def _unpacked(answer: Answer, coding: bytes, most: int) -> Answer:
+    answer.body = unpack(answer.body, coding, most)
+    return answer
 
 
 def _origin(endpoint: Endpoint) -> Origin:

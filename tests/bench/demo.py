@@ -122,7 +122,7 @@ class Caller:
         """The vector of a text."""
         body = json.dumps({"input": text}).encode()
         head = f"{self._head}{len(body)}\r\n\r\n".encode()
-        answer = await self._transport.exchange(self._endpoint, head, body, 60.0, 60.0)
+        answer = await self._transport.exchange(self._endpoint, head + body, 60.0, 60.0)
         told = json.loads(answer.body)
         if answer.status != 200:
             raise RuntimeError(told["message"])

@@ -20,7 +20,7 @@ import uvloop
 
 from emr.lane.ticket import Params
 from emr.upstream.addresses import Reach
-from emr.upstream.call import Call
+from emr.upstream.call import Call, call_with
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import Endpoint
 from emr.upstream.hosted import OPENAI
@@ -71,7 +71,7 @@ async def _load(port: int, calls: int) -> None:
         assert answer.body == BODY
 
     async def whole() -> None:
-        outcome = await caller.call(call)
+        outcome = await call_with(caller, call)
         assert outcome.reply is not None
 
     for name, one in (("exchange", exchange), ("call, written and read", whole)):

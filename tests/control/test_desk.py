@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from emr.control.desk import REMEMBERED
 from emr.front.desk import Ask
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.verdict import Ending, Outcome, Verdict
 from emr.upstream.call import Call
-from tests.control.routed import Routed, ask_of, members, plan_of, row_of, server
+from tests.control.routed import Routed, ask_of, members, plan_of, row_of, server, settings_of
 from tests.support.aio import run
 from tests.support.scripted import BROKEN, turns
 
@@ -58,6 +59,32 @@ def test_lengths_that_nobody_tells_join_a_family_when_they_were_seen() -> None:
             routed.catalogue.seen("a", "m", 8)
             routed.catalogue.seen("b", "m", 8)
             assert members(routed.resolve(ask_of("m"))) == ["a", "b"]
+
+    run(main())
+
+
+def test_where_a_request_goes_is_found_anew_when_an_alias_leads_elsewhere() -> None:
+    async def main() -> None:
+        async with Routed(VOYAGE, COHERE, models={"alias": f"voyage/{CODE}"}) as routed:
+            for _ in range(2):  # the first opens the account, so that all is found anew
+                assert routed.resolve(ask_of("alias")).provider == "voyage"
+            others = settings_of(VOYAGE, COHERE, models={"alias": "cohere/embed-v4.0"})
+            routed.providers.reload(others)
+            assert routed.resolve(ask_of("alias")).provider == "cohere"
+
+    run(main())
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_where_requests_go_is_kept_for_so_many_kinds(more: int) -> None:
+    async def main() -> None:
+        async with Routed(server("a")) as routed:
+            routed.resolve(ask_of("m"))  # opens the account
+            first = routed.resolve(ask_of("m"))
+            for length in range(1, REMEMBERED + more):
+                routed.resolve(ask_of("m", dimensions=length))
+            assert (routed.resolve(ask_of("m")).params is first.params) is (more <= 0)
+            assert len(routed.desk._ways) <= REMEMBERED
 
     run(main())
 

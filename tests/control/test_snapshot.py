@@ -23,7 +23,7 @@ from emr.control.snapshot import (
 from emr.lane.account import Account
 from emr.lane.gate import Gate, Known, Reason
 from emr.lane.learner import Learner
-from emr.lane.pace import Meter, used
+from emr.lane.meter import Meter
 from emr.lane.settings import AccountSpec, LaneSettings, LimitSpec
 from emr.lane.ticket import Batch, Params, Request, Ticket
 from emr.lane.verdict import Dimension, Ending, Verdict
@@ -236,11 +236,11 @@ def test_what_a_limit_has_left_is_that_of_the_last_minute_and_to_look_starts_not
     account = account_of(limits={Dimension.CALLS: LimitSpec(5.0, True)})
     pace = account.pace
     assert view_account(account, NOW).limits[Dimension.CALLS].used == 0.0
-    assert pace._started is None, "a tiny tier's first minute begins with the first call"
+    assert pace.lessons.started is None, "a tiny tier's first minute begins with the first call"
     batch = batch_of(Params("m"), 1)
     pace.charge(NOW, batch)
     half = 2.5  # on a tiny tier the minute before the start counts as half used
-    assert used(pace, Dimension.CALLS, NOW + 1.0) == half + 1.0
+    assert pace.used(Dimension.CALLS, NOW + 1.0) == half + 1.0
     pace.landed(NOW + 2.0, batch, 1, refused=False)
     for at, wanted in ((59.9, half + 1.0), (60.1, 1.0), (61.9, 1.0), (62.1, 0.0), (9e3, 0.0)):
         assert view_account(account, NOW + at).limits[Dimension.CALLS].used == wanted
@@ -249,13 +249,13 @@ def test_what_a_limit_has_left_is_that_of_the_last_minute_and_to_look_starts_not
 
 
 def test_where_a_limit_comes_from() -> None:
-    guessed = Meter(Learner(guess=100.0), configured=False)
+    guessed = Meter(Dimension.CALLS, Learner(guess=100.0), configured=False)
     assert source_of(guessed) == "default"
     guessed.learner.announced(50.0)
     assert source_of(guessed) == "headers"
-    guessed.learner.cut(20.0)
+    guessed.learner.cut(20.0, 20.0)
     assert source_of(guessed) == "learned"
-    configured = Meter(Learner(ceiling=100.0), configured=True)
+    configured = Meter(Dimension.CALLS, Learner(ceiling=100.0), configured=True)
     assert source_of(configured) == "configured"
-    configured.learner.cut(50.0)
+    configured.learner.cut(50.0, 50.0)
     assert source_of(configured) == "learned"

@@ -77,15 +77,15 @@ def test_alone_it_is_never_shut_but_tried_at_most_two_seconds_apart() -> None:
 def test_the_bin_that_is_shown_grows_and_starts_again_when_a_probe_fails_after_it() -> None:
     driver = Driver(settings=LaneSettings(sinbin_initial_s=30.0, sinbin_max_s=100.0))
     gate = driver.bin(100.0)
-    assert (gate.bin_started, gate.bin_ends) == (100.0, 130.0)
+    assert (gate.bin.started, gate.bin.ends) == (100.0, 130.0)
     driver.end(Ending.TRANSIENT, 129.9)
-    assert gate.bin_ends == 130.0
+    assert gate.bin.ends == 130.0
     ends = []
     for _ in range(3):
-        driver.end(Ending.TRANSIENT, gate.bin_ends)
-        ends.append(gate.bin_ends)
+        driver.end(Ending.TRANSIENT, gate.bin.ends)
+        ends.append(gate.bin.ends)
     assert ends == [190.0, 290.0, 390.0]
-    assert gate.bin_started == 100.0, "the bin is as old as its first failure"
+    assert gate.bin.started == 100.0, "the bin is as old as its first failure"
 
 
 @pytest.mark.parametrize("ending", [*ANSWERS, Ending.RATE, Ending.OVERLOAD])
@@ -137,10 +137,10 @@ def test_replies_to_calls_sent_before_the_bin_leave_it_alone() -> None:
     driver = Driver()
     before = driver.gate.epoch
     gate = driver.bin(100.0)
-    held = (gate.reason, gate.until, gate.bins)
+    held = (gate.reason, gate.until, gate.bin.times)
     for ending in Ending:
         driver.end(ending, 100.2, epoch=before)
-        assert (gate.reason, gate.until, gate.bins) == held
+        assert (gate.reason, gate.until, gate.bin.times) == held
     driver.end(Ending.RATE, 100.2, 9.0, epoch=before)
     assert (gate.reason, gate.until) == (Reason.BINNED, pytest.approx(109.2))
 
@@ -246,4 +246,4 @@ def test_a_bin_is_forgotten_a_minute_after_it(after: float, length: float) -> No
     gate.end_ramp()
     gate.refresh(101.0 + after)
     driver.bin(200.0)
-    assert gate.bin_ends - gate.bin_started == pytest.approx(length)
+    assert gate.bin.ends - gate.bin.started == pytest.approx(length)

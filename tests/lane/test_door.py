@@ -160,7 +160,7 @@ def binned(*, age_s: float) -> tuple[World, Crowd]:
     gate = crowd.account.gate
     assert gate.reason is Reason.BINNED
     assert crowd.account.idle
-    world.run(gate.bin_started + age_s)
+    world.run(gate.bin.started + age_s)
     return world, crowd
 
 

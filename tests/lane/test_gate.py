@@ -230,4 +230,4 @@ def test_trouble_without_end_is_borne(ending: Ending, longest_s: float) -> None:
     for _ in range(3000):
         gate = driver.end(ending, now)
         assert gate.until - now <= longest_s
-        now = max(now + 0.5, gate.until, gate.bin_ends)
+        now = max(now + 0.5, gate.until, gate.bin.ends)

@@ -40,7 +40,7 @@ def in_the_bin(**options: float) -> tuple[World, Crowd]:
 @pytest.mark.parametrize("wait_s", [3.0, 15.0])
 def test_interactive_waits_so_long_from_the_later_of_arrival_and_bin(wait_s: float) -> None:
     world, crowd = in_the_bin(binned_wait_s=wait_s)
-    began = crowd.account.gate.bin_started
+    began = crowd.account.gate.bin.started
     before = [answer for answer in crowd.between(10.5, began) if kind(answer) is None]
     after = crowd.between(began + 0.01, 12.0)
     assert before

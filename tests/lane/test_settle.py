@@ -141,7 +141,7 @@ def test_a_failed_probe_is_no_try_costs_no_credit_and_goes_behind_the_others() -
     assert crowd.account.gate.reason is Reason.BINNED
     balance = crowd.account.credits.balance
     world.run(19.0)
-    probes = provider.between(crowd.account.gate.bin_started + 0.4, 19.0)
+    probes = provider.between(crowd.account.gate.bin.started + 0.4, 19.0)
     assert len(probes) >= 3
     assert {len(seen.texts) for seen in probes} == {8}, "small, it may be lost"
     carried = [name for seen in probes[:2] for name in seen.texts]

@@ -7,15 +7,16 @@ turn of the event loop: the core steps once after it, as the real shell does.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from random import Random
+from typing import Protocol
 
 from emr.lane.account import Account
 from emr.lane.effects import Effects, Note, Send
 from emr.lane.roster import Roster
 from emr.lane.settings import AccountSpec, LaneSettings
-from emr.lane.ticket import Params, Request
+from emr.lane.ticket import Batch, Params, Request
 from emr.lane.verdict import Outcome, Reply, Verdict
 
 IDLE_WAKES = 1000  # steps at one instant without an effect: the core spins
@@ -34,13 +35,28 @@ class Model:
         """A call leaves emr now."""
 
 
+class Border(Protocol):
+    """The core's border towards its shell, which the baselines have too."""
+
+    def open(self, spec: AccountSpec) -> Account: ...
+    def offer(
+        self, members: Sequence[Account], request: Request, now: float, out: Effects
+    ) -> None: ...
+    def abandon(self, request: Request) -> None: ...
+    def settle(self, account: Account, batch: Batch, outcome: Outcome, now: float) -> Effects: ...
+    def step(self, now: float) -> Effects: ...
+    def next_deadline(self) -> float: ...
+
+
 class World:
     """The clock, the core, the providers' models, and what became of every request."""
 
-    def __init__(self, seed: int = 1, settings: LaneSettings | None = None) -> None:
+    def __init__(
+        self, seed: int = 1, settings: LaneSettings | None = None, roster: Border | None = None
+    ) -> None:
         self.now = 0.0
         self.rng = Random(seed)
-        self.roster = Roster(settings or LaneSettings(), Random(seed + 1))
+        self.roster = roster or Roster(settings or LaneSettings(), Random(seed + 1))
         self.models: dict[Account, Model] = {}
         self.notes: list[tuple[float, Note]] = []
         self.on_step: Callable[[World], None] | None = None

@@ -12,7 +12,7 @@ import orjson
 from emr.lane.settings import AccountSpec
 from emr.lane.ticket import Params, Request
 from emr.lane.verdict import OK, Ending, Outcome, Reply, Verdict
-from emr.upstream.call import Call
+from emr.upstream.call import Call, InTasks
 
 DIMENSIONS = 8
 PARAMS = Params("m")
@@ -41,10 +41,11 @@ def good(call: Call, dimensions: int = DIMENSIONS) -> Outcome:
 Answer = Callable[[Call], Outcome]
 
 
-class Scripted:
+class Scripted(InTasks):
     """Implements emr.upstream.call.Caller. With `holds`, calls wait until `let_go`."""
 
     def __init__(self, answer: Answer = good, *, holds: bool = False) -> None:
+        super().__init__()
         self.answer = answer
         self.holds = holds
         self.calls: list[Call] = []

@@ -37,7 +37,7 @@ async def ask(
     body: bytes = b"body",
 ) -> Answer:
     head = HEAD.replace(b": 4", b": %d" % len(body))
-    return await transport.exchange(at(peer), head, body, first_byte_s, whole_s)
+    return await transport.exchange(at(peer), head + body, first_byte_s, whole_s)
 
 
 async def fault_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from emr.lane.ticket import Params
-from emr.upstream.call import Call, Outcome
+from emr.upstream.call import Call, Outcome, call_with
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
 from emr.upstream.hosted import VOYAGE
@@ -30,7 +30,7 @@ def outcome_of(
     async def main() -> Outcome:
         transport = Transport(settings)
         async with Peer(script) as peer:
-            outcome = await caller_at(peer.port, transport).call(call)
+            outcome = await call_with(caller_at(peer.port, transport), call)
             await transport.close()
             return outcome
 

@@ -9,7 +9,7 @@ import orjson
 
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending
-from emr.upstream.call import Call, Outcome
+from emr.upstream.call import Call, Outcome, call_with
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
 from emr.upstream.table import KINDS
@@ -35,7 +35,7 @@ async def ask(form: Form, call: Call, key: str = KEY) -> Outcome:
         endpoint = check_endpoint(f"http://127.0.0.1:{peer.port}{path}", kind)
         caller = HttpCaller(kind, endpoint, key, transport)
         try:
-            return await caller.call(call)
+            return await call_with(caller, call)
         finally:
             await transport.close()
 

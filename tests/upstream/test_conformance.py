@@ -9,7 +9,7 @@ import pytest
 
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending
-from emr.upstream.call import Call, Outcome
+from emr.upstream.call import Call, Outcome, call_with
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
 from emr.upstream.table import KINDS
@@ -357,7 +357,7 @@ def test_a_request_that_is_passed_on_whole(make: type[Form]) -> None:
             endpoint = check_endpoint(f"http://127.0.0.1:{peer.port}{kind.path}", kind)
             caller = HttpCaller(kind, endpoint, KEY, transport)
             params = Params(MODEL, whole=body, path="/v1/otherembeddings")
-            outcome = await caller.call(Call(params, []))
+            outcome = await call_with(caller, Call(params, []))
             await transport.close()
             return outcome
 

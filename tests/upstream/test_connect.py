@@ -26,7 +26,7 @@ def test_a_port_where_nobody_listens() -> None:
         transport = Transport()
         endpoint = Endpoint("http", "127.0.0.1", port, "/", reach=Reach.LOOPBACK)
         with pytest.raises(Fault) as caught:
-            await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+            await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
         assert caught.value.stage is Stage.CONNECT
         assert "refused" in caught.value.message
         assert not caught.value.timed_out
@@ -46,7 +46,7 @@ def test_a_connection_that_does_not_come_about() -> None:
                 filler.setblocking(False)
                 filler.connect_ex(full.getsockname())
             with pytest.raises(Fault) as caught:
-                await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+                await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
             for filler in fillers:
                 filler.close()
         assert caught.value.stage is Stage.CONNECT
@@ -72,7 +72,7 @@ def test_a_name_that_does_not_resolve_in_time(
         transport = Transport(TransportSettings(connect_s=connect_s), resolve=_hang)
         endpoint = Endpoint("http", "provider.test", 80, "/")
         with pytest.raises(Fault) as caught:
-            await transport.exchange(endpoint, HEAD, b"body", first_byte_s, whole_s)
+            await transport.exchange(endpoint, HEAD + b"body", first_byte_s, whole_s)
         assert caught.value.stage is Stage.CONNECT
         assert caught.value.timed_out
 
@@ -92,7 +92,7 @@ def test_a_name_that_does_not_exist(error: Exception) -> None:
         for resolver in (resolve, nothing):
             transport = Transport(resolve=resolver)
             with pytest.raises(Fault) as caught:
-                await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+                await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
             assert caught.value.stage is Stage.CONNECT
             assert caught.value.message == "the name provider.test has no address"
 
@@ -116,11 +116,11 @@ def test_a_name_that_changes_its_mind_is_caught_at_the_next_connect() -> None:
         transport = Transport(resolve=resolve)
         async with Peer(script) as peer:
             endpoint = at(peer, "provider.test", Reach.ANY)
-            good = await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+            good = await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
             assert good.body == b"ok"
             for _ in range(2):
                 with pytest.raises(Fault) as caught:
-                    await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+                    await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
                 assert caught.value.stage is Stage.CONNECT
                 assert "169.254.169.254" in caught.value.message
             assert asked == [("provider.test", peer.port)] * 3
@@ -139,7 +139,7 @@ def test_a_name_may_not_lead_to_loopback_unless_allowed() -> None:
         async with Peer(lambda guest: guest.serve(b"ok")) as peer:
             with pytest.raises(Fault, match=r"leads to 127\.0\.0\.1"):
                 await transport.exchange(
-                    at(peer, "provider.test", Reach.PUBLIC), HEAD, b"body", LONG, LONG
+                    at(peer, "provider.test", Reach.PUBLIC), HEAD + b"body", LONG, LONG
                 )
             assert peer.connections == 0
             await transport.close()
@@ -155,11 +155,11 @@ def test_connections_are_not_shared_between_reaches() -> None:
         transport = Transport(resolve=resolve)
         async with Peer(lambda guest: guest.serve(b"ok")) as peer:
             await transport.exchange(
-                at(peer, "provider.test", Reach.ANY), HEAD, b"body", LONG, LONG
+                at(peer, "provider.test", Reach.ANY), HEAD + b"body", LONG, LONG
             )
             with pytest.raises(Fault):
                 await transport.exchange(
-                    at(peer, "provider.test", Reach.PUBLIC), HEAD, b"body", LONG, LONG
+                    at(peer, "provider.test", Reach.PUBLIC), HEAD + b"body", LONG, LONG
                 )
             await transport.close()
 
@@ -174,7 +174,7 @@ def test_the_next_address_is_tried_when_one_fails() -> None:
         transport = Transport(resolve=resolve)
         async with Peer(lambda guest: guest.serve(b"ok")) as peer:
             endpoint = at(peer, "provider.test", Reach.ANY)
-            answer = await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+            answer = await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
             assert answer.body == b"ok"
             await transport.close()
 
@@ -192,7 +192,7 @@ def test_every_address_fails() -> None:
                 "http", "provider.test", taken.getsockname()[1], "/", reach=Reach.ANY
             )
             with pytest.raises(Fault) as caught:
-                await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+                await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
             assert caught.value.stage is Stage.CONNECT
         assert transport.connections == 0
 
@@ -214,7 +214,7 @@ def test_an_address_that_hangs_is_overtaken_by_the_next() -> None:
             transport = Transport(resolve=resolve)
             async with Peer(lambda guest: guest.serve(b"ok"), port=port) as peer:
                 endpoint = at(peer, "provider.test", Reach.ANY)
-                answer = await transport.exchange(endpoint, HEAD, b"body", LONG, LONG)
+                answer = await transport.exchange(endpoint, HEAD + b"body", LONG, LONG)
                 assert answer.body == b"ok"
                 assert transport.connections == 1
                 await transport.close()

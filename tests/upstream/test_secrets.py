@@ -7,7 +7,7 @@ import pytest
 
 from emr.lane.ticket import Params
 from emr.lane.verdict import Ending
-from emr.upstream.call import Call
+from emr.upstream.call import Call, call_with
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import check_endpoint
 from emr.upstream.hosted import VOYAGE
@@ -59,7 +59,7 @@ def test_the_key_is_in_no_verdict(place: str) -> None:
 def test_a_path_that_would_change_the_head_is_refused(path: str) -> None:
     async def main() -> None:
         caller = caller_at(1, Transport())
-        outcome = await caller.call(Call(Params("m", whole=b"{}", path=path), []))
+        outcome = await call_with(caller, Call(Params("m", whole=b"{}", path=path), []))
         assert outcome.verdict.ending is Ending.BAD_REQUEST
 
     run(main())
@@ -83,7 +83,7 @@ def test_a_redirect_does_not_take_the_key_along() -> None:
                 await guest.gone()
 
             async with Peer(script) as peer:
-                outcome = await caller_at(peer.port, transport).call(CALL)
+                outcome = await call_with(caller_at(peer.port, transport), CALL)
                 assert outcome.verdict.ending is Ending.TRANSIENT
                 assert outcome.verdict.status == 307
             await transport.close()

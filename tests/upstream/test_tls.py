@@ -26,7 +26,7 @@ async def to_loopback(host: str, port: int) -> list[str]:
 
 async def ask(transport: Transport, port: int, host: str = "provider.test") -> bytes:
     endpoint = Endpoint("https", host, port, "/", reach=Reach.ANY)
-    answer = await transport.exchange(endpoint, HEAD, b"body", 1000.0, 1000.0)
+    answer = await transport.exchange(endpoint, HEAD + b"body", 1000.0, 1000.0)
     return answer.body
 
 
@@ -136,7 +136,7 @@ def test_large_bodies_both_ways(tmp_path: Path) -> None:
             body = b"0123456789abcdef" * 200_000
             head = HEAD.replace(b": 4", b": %d" % len(body))
             endpoint = Endpoint("https", "provider.test", peer.port, "/", reach=Reach.ANY)
-            answer = await transport.exchange(endpoint, head, body, 1000.0, 1000.0)
+            answer = await transport.exchange(endpoint, head + body, 1000.0, 1000.0)
             assert answer.body == body
             await transport.close()
 

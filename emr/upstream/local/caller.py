@@ -7,17 +7,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from emr.lane.verdict import OK, Ending, Reply, Verdict
-from emr.upstream.call import Call, Outcome
+from emr.upstream.call import Call, InTasks, Outcome
 from emr.upstream.local.model import DIMENSIONS, LocalModel, NotInstalled, Unembeddable
 from emr.upstream.self_hosted import LOCAL_MODEL
 
 
-class LocalCaller:
+class LocalCaller(InTasks):
     """Implements emr.upstream.call.Caller. The model is loaded at the first call, or by `warm`."""
 
     __slots__ = ("_closed", "_model", "_thread")
 
     def __init__(self) -> None:
+        super().__init__()
         self._model: LocalModel | None = None  # touched by the one thread only
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emr-local")
         self._closed = False
@@ -30,7 +31,7 @@ class LocalCaller:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._loaded)
 
     async def call(self, call: Call) -> Outcome:
-        """See emr.upstream.call.Caller. A call given up goes on in its thread to its end."""
+        """See emr.upstream.call.InTasks. A call given up goes on in its thread to its end."""
         if self._closed:
             return Outcome(Verdict(Ending.TRANSIENT, None, "emr is stopping"))
         started = time.monotonic()
