@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
+from emr.control.snapshot import WORST_FIRST
 from emr.fake.server import FakeServer
 from emr.fake.settings import FakeSettings, changed
 from emr.fake.vectors import vector_of
@@ -27,6 +28,7 @@ AMPLE = {
     "tokens_per_minute": 1_000_000_000,
     "items_per_minute": 1_000_000_000,
 }
+Name = tuple[str, str]
 # what a provider asks to wait is longer than this: the answer then comes at once
 SOON_MS = "400"
 # a back-off between two tries says nothing here; one text more than the largest call must go in
@@ -108,9 +110,9 @@ class Bench:
         return self._fake.service.provider.tally.good.tokens
 
     def gate(self) -> str:
-        """The reason of the gate of the provider's account."""
-        (account,) = self._emr.app.accounts.of(self.row)
-        return account.gate.reason.value
+        """The worst reason among the gates of the provider's accounts, CLEAR where it has none."""
+        gates = {account.gate.reason for account in self._emr.app.accounts.of(self.row)}
+        return next((reason.value for reason in WORST_FIRST if reason in gates), "CLEAR")
 
 
 def same_bits(got: list[Any], wanted: list[Any], dtype: str = "float") -> bool:
@@ -120,9 +122,9 @@ def same_bits(got: list[Any], wanted: list[Any], dtype: str = "float") -> bool:
 
 @asynccontextmanager
 async def benches(
-    folder: Path, subject: Subject, cells: Iterable[str]
-) -> AsyncIterator[dict[str, Bench]]:
-    """A bench for each cell, by its name."""
+    folder: Path, subject: Subject, cells: Iterable[Name]
+) -> AsyncIterator[dict[Name, Bench]]:
+    """A bench for each cell, by the names of its table and column."""
     rows = {cell: f"p{number}" for number, cell in enumerate(cells)}
     if not subject.path:
         config = "".join(
