@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CATCH_UP_TEXTS = 64.0  # for its weight of one
 PASSED = 64  # requests that halve what an idle member is thought to take
+LONG_AGO = 8  # requests that passed an idle member by: its next call counts more than those before
 EQUAL_PART = 0.25  # waits are equal that differ by less than this part of the shortest
 
 
@@ -51,7 +52,7 @@ def choose(members: Sequence[Account], request: Request, now: float) -> Account:
     for member in equal:
         member.taken = max(member.taken, behind)
     best = min(equal, key=lambda member: member.taken)
-    if best.passed >= PASSED:
+    if best.passed >= LONG_AGO:
         best.latency.doubt()
     for member in able:
         member.passed = 0 if member is best or member.flying else member.passed + 1

@@ -12,7 +12,7 @@ import pytest
 from emr.fake.server import FakeServer
 from emr.fake.settings import FakeSettings, changed
 from emr.fake.vectors import vector_of
-from tests.support.crowd import Told
+from tests.support.crowd import Caller, NoAnswer, Told
 from tests.support.processes import PROVIDER_KEY
 from tests.support.running import running
 from tests.torture.load import SECRET, SUBJECTS, Plan, Tally, judge, run_load
@@ -125,3 +125,15 @@ def test_errors_that_must_not_be_are_seen(message: str, counts: dict[str, int]) 
 
 def test_an_error_of_no_form_is_seen() -> None:
     assert judged(502, ["what?"]).counts == {"nameless": 1}
+
+
+def test_a_caller_whom_nobody_answers_is_seen() -> None:
+    async def main() -> None:
+        async with FakeServer(FakeSettings(faults="hang")) as fake:
+            one = Caller(fake.url, PROVIDER_KEY, 0.05)
+            with pytest.raises(NoAnswer, match="nothing in"):
+                await one.ask({"input": ["a"], "model": "voyage-code-3"}, "/voyage/v1/embeddings")
+        with pytest.raises(NoAnswer):
+            await Caller(fake.url, PROVIDER_KEY, 5.0).ask({})
+
+    asyncio.run(main())
