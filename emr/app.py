@@ -25,6 +25,7 @@ from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, in_effect, nested_sources
 from emr.control.desk import FrontDesk
+from emr.control.drift import Drift
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
@@ -36,7 +37,7 @@ from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
-from emr.control.trials import Trials
+from emr.control.trials import After, Trials
 from emr.control.views import Views
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
@@ -102,9 +103,11 @@ class App:
         self.accounts = Accounts(self.pump, makers)
         self.catalogue = Catalogue(KINDS, self.providers, settings)
         self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue)
+        self.drift = Drift(start.store, self.providers, self.catalogue)
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
+                self.drift,
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
             )
         )  # fmt: skip
@@ -118,7 +121,9 @@ class App:
             *caller_routes(self.desk, self.pump.clock, offload),
             *Views(self.overview.take).routes(),
             *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(self.providers, makers, self.catalogue, self._cleared).routes(),
+            *Trials(
+                self.providers, makers, self.catalogue, After(self._cleared, self.drift)
+            ).routes(),
         ]
         self.overview.name_routes(routes)
         service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
@@ -252,6 +257,7 @@ class App:
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)
+        self.drift.changed(names)
 
     def _cleared(self, row: Row) -> None:
         """A provider answered an operator's test."""

@@ -38,6 +38,7 @@ TOKEN_IDS = (
 )
 
 
+SHUT_RETRY_S = 60.0  # somebody must look at it: soon enough for whoever waits
 REMEMBERED = 1024  # kinds of requests whose way is kept at hand
 
 
@@ -103,6 +104,8 @@ class FrontDesk:
             twins = tuple(
                 twin for twin in twins if self._stands_in(twin, ask, row, params, principal)
             )
+        if self._catalogue.why_shut(row.name):
+            return Target(row, self._members(twins, model)), params, pinned
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
         return Target(row, members), params, pinned
@@ -185,6 +188,9 @@ class FrontDesk:
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
         members = _target(plan).members
+        if not members:
+            self._pump.refuse(request, shut(plan.provider, self._catalogue))
+            return
         for member in members:
             if member.closed:
                 try:
@@ -260,6 +266,15 @@ def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
             f"{', '.join(kind.truncations) or 'none'}"
         )
         raise Refused(Refusal("validation_error", message, param="truncate"))
+
+
+def shut(provider: str, catalogue: Catalogue) -> Refusal:
+    """The provider's vectors are not what they were, and its row says to sin-bin it then."""
+    message = (
+        f"{provider} is sin-binned (on_drift): {catalogue.why_shut(provider)}. `emr providers test "
+        f"{provider} --accept` takes the new vectors for right"
+    )
+    return Refusal("provider_unavailable", message, retry_after=SHUT_RETRY_S)
 
 
 def no_such_field(ask: Ask, row: Row) -> Refusal:

@@ -74,7 +74,21 @@ def first_tables(connection: sqlite3.Connection) -> tuple[str, ...]:
     return news
 
 
-STEPS: tuple[Step, ...] = (first_tables,)
+def canaries(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step: the vectors by which a change of a provider's model is seen (emr.control.drift)."""
+    connection.execute(
+        """CREATE TABLE canaries (
+            provider TEXT NOT NULL,
+            asked TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            kept_at TEXT NOT NULL,
+            PRIMARY KEY (provider, asked)
+        )"""
+    )
+    return ()
+
+
+STEPS: tuple[Step, ...] = (first_tables, canaries)
 
 
 def version_of(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 
 from emr.control.accounts import KEYLESS, Makers, lengths_of
 from emr.control.catalogue import Catalogue
+from emr.control.drift import Drift
 from emr.control.providers import Providers
 from emr.control.replies import fields_of, reply_json, sure_answer
 from emr.control.rows import Row
@@ -46,27 +47,33 @@ Cleared = Callable[[Row], None]
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """What a good test does: `cleared` is told of the row, `drift` of its vectors."""
+
+    cleared: Cleared
+    drift: Drift
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """A provider as a trial asks it: with each of its keys, by the name of its variable."""
 
     row: Row
     model: str
     callers: Sequence[tuple[str, Caller]]
+    accept: bool = False  # its vectors are right, whatever they were before
 
 
 class Trials:
-    """The handlers; each runs as a task, for it waits for the provider.
-
-    `cleared` is told of a row that answered well.
-    """
+    """The handlers; each runs as a task, for it waits for the provider."""
 
     def __init__(
-        self, providers: Providers, makers: Makers, catalogue: Catalogue, cleared: Cleared
+        self, providers: Providers, makers: Makers, catalogue: Catalogue, after: After
     ) -> None:
         self._providers = providers
         self._makers = makers
         self._catalogue = catalogue
-        self._cleared = cleared
+        self._after = after
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
@@ -77,9 +84,12 @@ class Trials:
         ]
 
     def test(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
-        """One call with one sentence, with each key."""
+        """One call with one sentence, with each key. `accept`: its vector is the right one."""
+        accept = fields_of(exchange).get("accept")
+        if accept is not None and type(accept) is not bool:
+            raise _refused("accept must be true or false", "accept")
         tried = self._tried(captured[0])
-        self._start(exchange, partial(self._test, exchange, tried))
+        self._start(exchange, partial(self._test, exchange, replace(tried, accept=bool(accept))))
 
     def probe(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
         """Calls of rising size: latency by batch size, and the real cap."""
@@ -136,6 +146,7 @@ class Trials:
 
     async def _test(self, exchange: Exchange, tried: Tried) -> None:
         row, longest_s, dimensions = tried.row, 0.0, 0
+        vectors: list[bytes] = []
         for variable, caller in tried.callers:
             outcome, seconds = await self._call(caller, tried.model, [CANARY])
             error = self._fault(tried, outcome)
@@ -146,19 +157,27 @@ class Trials:
                 return
             assert outcome.reply is not None, "an OK without a reply: a bug"
             longest_s, dimensions = max(longest_s, seconds), outcome.reply.dimensions
+            vectors += outcome.reply.vectors
+        drift = ""
         if self._providers.get(row.name) == row:
+            drift = self._drift(tried, vectors)
             self._catalogue.seen(row.name, tried.model, dimensions)
-            self._cleared(row)
-        reply_json(
-            exchange,
-            OK,
-            {
-                "name": row.name,
-                "status": "ok",
-                "latency_ms": round(longest_s * 1000),
-                "dimensions": dimensions,
-            },
-        )
+            self._after.cleared(row)
+        answer: dict[str, Any] = {
+            "name": row.name,
+            "status": "ok",
+            "latency_ms": round(longest_s * 1000),
+            "dimensions": dimensions,
+        }
+        reply_json(exchange, OK, answer | ({"drift": drift} if drift else {}))
+
+    def _drift(self, tried: Tried, vectors: Sequence[bytes]) -> str:
+        """How the vectors differ from those of the first test, empty when they do not."""
+        drift, name = self._after.drift, tried.row.name
+        if tried.accept:
+            drift.forget(name)
+        faults = [drift.look(name, Params(tried.model), vector) for vector in vectors]
+        return next(filter(None, faults), "")
 
     def _fault(self, tried: Tried, outcome: Outcome) -> str:
         """Why a test failed; empty when it did not. Vectors of a wrong length fail it too."""

@@ -13,6 +13,7 @@ in PASSED·log2(r) of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def _wait_s(account: Account, request: Request, now: float) -> float:
     """When a request would be answered, believed the less the longer nothing is known of it."""
     found = forecast(account, request, now)
     takes_s = found.answer_s - found.wait_s
-    return found.wait_s + takes_s * 0.5 ** (account.passed / PASSED)
+    return found.wait_s + takes_s * math.exp2(-account.passed / PASSED)
 
 
 def better(account: Account, ticket: Ticket, now: float) -> Account | None:

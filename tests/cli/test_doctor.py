@@ -79,7 +79,7 @@ def test_with_a_server_that_runs(home: Home, emr: Commands) -> None:
         assert found["server"][0]["message"] == f"an emr answers at {address}"
         assert f"the server at {address}" in found["lock"][0]["message"]
         assert "port" not in found
-        assert found["database"][0]["message"].endswith("is whole (schema 1)")
+        assert found["database"][0]["message"].endswith("is whole (schema 2)")
 
 
 @pytest.mark.parametrize("runs", [True, False])

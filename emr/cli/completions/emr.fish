@@ -153,6 +153,7 @@ complete -c emr -n '_shtab_emr_using providers remove' -l config -xka "(__fish_c
 complete -c emr -n '_shtab_emr_using providers remove' -l admin-secret -x -d 'better: EMR_ADMIN_SECRET, a credential or ~/.config/emr/.env'
 complete -c emr -n '_shtab_emr_using providers; and test $_shtab_emr_npos -eq 0' -a test -d 'make one call to a provider'
 complete -c emr -n '_shtab_emr_using providers test' -s h -l help -d 'show this help message and exit'
+complete -c emr -n '_shtab_emr_using providers test' -l accept -d 'its vectors are right from now on, whatever they were before'
 complete -c emr -n '_shtab_emr_using providers test' -l server -x -d 'where it is: http://host:port, https://host:port or unix:/path; without it http://localhost:3200, else the server that holds the database'"'"'s lock'
 complete -c emr -n '_shtab_emr_using providers test' -l ca -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of the CA of the server'"'"'s certificate'
 complete -c emr -n '_shtab_emr_using providers test' -l client-cert -xka "(__fish_complete_path (commandline -ct))" -d 'PEM file of a certificate and its key to show, where the server asks for one'

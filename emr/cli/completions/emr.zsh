@@ -416,6 +416,7 @@ _shtab_emr_providers_remove_defaults_added=0
 
 _shtab_emr_providers_test_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--accept[its vectors are right from now on, whatever they were before]"
   "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
   "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
   "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
