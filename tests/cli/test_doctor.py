@@ -14,6 +14,7 @@ import pytest
 from emr.cli.checks import configuration, software, storage
 from emr.cli.checks.finding import Level, Site
 from emr.control.lockfile import take_lock
+from emr.control.migrations import STEPS
 from emr.control.store import Store
 from tests.cli.parts import QUIET, Commands, Home, at, listening, router
 from tests.cli.provider import Provider
@@ -79,7 +80,7 @@ def test_with_a_server_that_runs(home: Home, emr: Commands) -> None:
         assert found["server"][0]["message"] == f"an emr answers at {address}"
         assert f"the server at {address}" in found["lock"][0]["message"]
         assert "port" not in found
-        assert found["database"][0]["message"].endswith("is whole (schema 2)")
+        assert found["database"][0]["message"].endswith(f"is whole (schema {len(STEPS)})")
 
 
 @pytest.mark.parametrize("runs", [True, False])

@@ -231,7 +231,8 @@ async def state(emr: Running) -> dict[str, Any]:
 
 def test_the_probe_of_one_that_comes_back_tells(tmp_path: Path) -> None:
     async def main() -> None:
-        head = '[server]\nbind = "127.0.0.1:0"\n[health]\nsinbin_initial_seconds = 1\nfailure_threshold = 2\n'
+        head = '[server]\nbind = "127.0.0.1:0"\n'
+        head += "[health]\nsinbin_initial_seconds = 1\nfailure_threshold = 2\n"
         async with a_fake() as one, a_fake() as two:
             config = head + voyage_row(one) + voyage_row(two, "twin")
             async with running(tmp_path, config, V_API_KEY=PROVIDER_KEY) as emr:

@@ -20,6 +20,7 @@ from emr.control import keys as keys_module
 from emr.control.key_rows import CannotHash, NewKey, hash_of, is_key_of, new_key
 from emr.control.keyring import REVOKED, UNKNOWN, no_loop
 from emr.control.keys import Keys
+from emr.control.migrations import STEPS
 from emr.control.places import Places
 from emr.control.secrets import write_first_key
 from emr.control.store import StorageError, Store
@@ -440,4 +441,4 @@ def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path, lines: int) -> N
     keys.close()
     store.close()
     with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
