@@ -39,6 +39,7 @@ from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
 from emr.control.trials import After, Trials
 from emr.control.views import Views
+from emr.control.vocabulary import Vocabulary
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
 from emr.front.offload import Threads
@@ -102,7 +103,8 @@ class App:
         makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
         self.accounts = Accounts(self.pump, makers)
         self.catalogue = Catalogue(KINDS, self.providers, settings)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue)
+        vocabulary = Vocabulary(start.environment)
+        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, vocabulary)
         self.drift = Drift(start.store, self.providers, self.catalogue)
         self.overview = Overview(
             Sights(

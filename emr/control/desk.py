@@ -14,7 +14,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
@@ -22,6 +22,7 @@ from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
 from emr.control.providers import Providers
 from emr.control.rows import Row
+from emr.control.vocabulary import Vocabulary
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
 from emr.lane.family import healthy
@@ -33,8 +34,8 @@ from emr.upstream.kinds import Kind, Model
 from emr.upstream.table import say_dimensions
 
 TOKEN_IDS = (
-    "does not take token ids: send texts (in LangChain: check_embedding_ctx_length=False), or use "
-    "a provider of type openai"
+    "does not take token ids: send texts (in LangChain: check_embedding_ctx_length=False), use a "
+    "provider of type openai, or let emr find tiktoken's data (TIKTOKEN_CACHE_DIR)"
 )
 
 
@@ -53,12 +54,18 @@ class FrontDesk:
     """The real desk. `catalogue` is what it knows of models, with the settings in use."""
 
     def __init__(
-        self, providers: Providers, accounts: Accounts, pump: Pump, catalogue: Catalogue
+        self,
+        providers: Providers,
+        accounts: Accounts,
+        pump: Pump,
+        catalogue: Catalogue,
+        vocabulary: Vocabulary,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
+        self._vocabulary = vocabulary
         self._destinations = Destinations(providers, catalogue)
         # where requests of a kind go, while what that depends on is the same
         self._ways: dict[object, tuple[Target, Params, bool]] = {}
@@ -76,7 +83,10 @@ class FrontDesk:
             target, params, pinned = self._find(ask, principal)
         else:
             target, params, pinned = self._way(ask, principal)
-        return Plan(target.row.name, target, params, ask.texts, pinned)
+        texts = ask.texts
+        if ask.token_ids and not params.token_ids and ask.whole is None:
+            texts = self._vocabulary.texts_of(ask)
+        return Plan(target.row.name, target, params, texts, pinned)
 
     def _way(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
         """As `_find`, which is asked once for all requests of a kind. Raises Refused."""
@@ -138,12 +148,16 @@ class FrontDesk:
         kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
             if ask.path is not None and ask.path not in kind.passes:
-                raise Refused(self._no_such_route(row, ask.path))
+                raise Refused(no_such_route(row, ask.path, self._catalogue.kinds))
             if ask.path is None and not kind.takes_openai_form:
                 raise Refused(no_such_field(ask, row))
+            if ask.token_ids and not kind.token_ids:  # to a server of another vocabulary they lie
+                raise Refused(no_token_ids(ask, row))
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
+        if ask.token_ids and not kind.token_ids and not self._vocabulary.is_there():
+            raise Refused(no_token_ids(ask, row))
         # a model of one length refuses to be told which
         dimensions = None if (ask.dimensions,) == known else ask.dimensions
         return Params(
@@ -152,16 +166,8 @@ class FrontDesk:
             dimensions=dimensions,
             truncate=ask.truncate,
             dtype=ask.dtype,
-            token_ids=ask.token_ids,
+            token_ids=ask.token_ids and kind.token_ids,
         )
-
-    def _no_such_route(self, row: Row, path: str) -> Refusal:
-        able = [kind.name for kind in self._catalogue.kinds.values() if path in kind.passes]
-        message = (
-            f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
-            f"provider of type {' or '.join(able)}"
-        )
-        return Refusal("validation_error", message, param="provider")
 
     # the rest of the port
 
@@ -251,8 +257,6 @@ class FrontDesk:
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
     """Refuse what a provider cannot give. `known` are its model's lengths. Raises Refused."""
     name = row.name
-    if ask.token_ids and not kind.token_ids:
-        raise Refused(Refusal("validation_error", f"{name} {TOKEN_IDS}", param=ask.param))
     if ask.dimensions is not None and known and ask.dimensions not in known:
         has = say_dimensions(Model(known))
         message = f"{name} has no vectors of {ask.dimensions} dimensions for this model; it has"
@@ -268,6 +272,11 @@ def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
         raise Refused(Refusal("validation_error", message, param="truncate"))
 
 
+def no_token_ids(ask: Ask, row: Row) -> Refusal:
+    """Lists of ids, to a provider that does not know them."""
+    return Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param)
+
+
 def shut(provider: str, catalogue: Catalogue) -> Refusal:
     """The provider's vectors are not what they were, and its row says to sin-bin it then."""
     message = (
@@ -275,6 +284,16 @@ def shut(provider: str, catalogue: Catalogue) -> Refusal:
         f"{provider} --accept` takes the new vectors for right"
     )
     return Refusal("provider_unavailable", message, retry_after=SHUT_RETRY_S)
+
+
+def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
+    """A route that only other types of provider have."""
+    able = [kind.name for kind in kinds.values() if path in kind.passes]
+    message = (
+        f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
+        f"provider of type {' or '.join(able)}"
+    )
+    return Refusal("validation_error", message, param="provider")
 
 
 def no_such_field(ask: Ask, row: Row) -> Refusal:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -20,6 +22,7 @@ from emr.control.providers import Environs, Providers
 from emr.control.rows import Row, Source
 from emr.control.settings import Server, Settings
 from emr.control.store import Store
+from emr.control.vocabulary import Vocabulary
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
@@ -53,6 +56,12 @@ def settings_of(*rows: Row, models: dict[str, str] | None = None, **server: Any)
     return Settings(server=Server(**server), providers=rows, models=models or {})
 
 
+# a vocabulary of five ids: the bytes of é are two of them
+SMALL = [b"hello", b" world", b"\xc3", b"\xa9", b"\xff"]
+SMALL_FILE = b"".join(b"%b %d\n" % (b64encode(word), n) for n, word in enumerate(SMALL))
+SMALL_CHECKSUM = sha256(SMALL_FILE).hexdigest()
+
+
 class Routed:
     """The whole of it. `callers` has a caller for each provider and key value."""
 
@@ -72,7 +81,9 @@ class Routed:
         self.pump = Pump(Roster(LaneSettings(), random.Random(1)), self.loop)
         self.accounts = Accounts(self.pump, Makers(KINDS, self.key_of, self.caller_of, home_of_row))
         self.catalogue = Catalogue(KINDS, self.providers, settings)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue)
+        self.environment: dict[str, str] = {"TIKTOKEN_CACHE_DIR": "/nowhere"}
+        vocabulary = Vocabulary(self.environment, SMALL_CHECKSUM)
+        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, vocabulary)
         self.providers.on_change.append(self._changed)
 
     async def __aenter__(self) -> Routed:
