@@ -147,12 +147,7 @@ class FrontDesk:
         """The parameters in the provider's terms. Raises Refused: it has no such thing."""
         kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
-            if ask.path is not None and ask.path not in kind.passes:
-                raise Refused(no_such_route(row, ask.path, self._catalogue.kinds))
-            if ask.path is None and not kind.takes_openai_form:
-                raise Refused(no_such_field(ask, row))
-            if ask.token_ids and not kind.token_ids:  # to a server of another vocabulary they lie
-                raise Refused(no_token_ids(ask, row))
+            check_whole(ask, row, self._catalogue.kinds)
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
@@ -252,6 +247,17 @@ class FrontDesk:
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
         return self._catalogue.settings.server.max_texts_per_request
+
+
+def check_whole(ask: Ask, row: Row, kinds: Mapping[str, Kind]) -> None:
+    """Refuse a body that its provider cannot take as it is. Raises Refused."""
+    kind = kinds[row.provider_type]
+    if ask.path is not None and ask.path not in kind.passes:
+        raise Refused(no_such_route(row, ask.path, kinds))
+    if ask.path is None and not kind.takes_openai_form:
+        raise Refused(no_such_field(ask, row))
+    if ask.token_ids and not kind.token_ids:  # to a server of another vocabulary they lie
+        raise Refused(no_token_ids(ask, row))
 
 
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
