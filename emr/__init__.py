@@ -5,6 +5,7 @@ The way of a request, and the module in which each step lives:
     accept    emr.front.listener, emr.front.connection
     parse     emr.front.wire, emr.front.forms
     auth      emr.front.auth
+    recall    emr.control.cache.recall
     lane      emr.lane.roster
     fill      emr.lane.fill
     pace      emr.lane.pace

@@ -16,11 +16,14 @@ import resource
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from socket import socket
 from typing import Any
 
 from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
+from emr.control.cache.admin import CacheAdmin
+from emr.control.cache.recall import Recall, make_recall
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, in_effect, nested_sources
@@ -29,27 +32,30 @@ from emr.control.drift import Drift
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
+from emr.control.learned import Learned
 from emr.control.logs import loop_trouble, set_level
 from emr.control.overview import Overview, Sights
 from emr.control.places import Places
 from emr.control.providers import Environs, Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
 from emr.control.trials import After, Trials
+from emr.control.usage import Usage
 from emr.control.views import Views
 from emr.control.vocabulary import Vocabulary
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
 from emr.front.offload import Threads
 from emr.front.register import Unfinished
-from emr.front.routes import FrontService
+from emr.front.routes import FrontService, Route
 from emr.front.tls import server_context
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home
-from emr.pump import Pump
+from emr.pump import Pump, in_turn
 from emr.upstream.call import Caller
 from emr.upstream.caller import HttpCaller
 from emr.upstream.endpoint import home_of
@@ -100,35 +106,44 @@ class App:
         self.keys = Keys(start.store, shell, start.places)
         self.keys.ring.set_admin_secret(start.secret.value if start.secret else None)
         self.providers = Providers(start.store, Environs(row_rules(), is_installed, post), settings)
-        makers = Makers(KINDS, self._key_of, self._caller_of, self._home_of)
-        self.accounts = Accounts(self.pump, makers)
+        makers = Makers(KINDS, self._key_of, self._caller_of, home_of_row)
+        self.learned = Learned(start.store, shell)
+        self.accounts = Accounts(self.pump, makers, self.learned)
+        self.learned.accounts = self.accounts.all
         self.catalogue = Catalogue(KINDS, self.providers, settings)
-        vocabulary = Vocabulary(start.environment)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, vocabulary)
         self.drift = Drift(start.store, self.providers, self.catalogue)
+        self.quotas = Quotas(self.pump.clock, shell.wall, settings.keys.limits())
+        self.quotas.heed(self.keys)
+        self.usage = Usage(start.store, shell, self.quotas, self.catalogue.price, settings.usage)
+        ledger = self.usage.ledger
+        self.desk = FrontDesk(
+            self.providers, self.accounts, self.pump, self.catalogue, self.quotas, ledger
+        )
+        self.desk.vocabulary = Vocabulary(start.environment)
+        self.recall = make_recall(settings, start.places, self.pump, self.loop)
+        self.desk.recall, self.drift.accepted = self.recall, partial(forget_vectors, self.recall)
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
                 self.drift,
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
+                self.recall,
             )
         )  # fmt: skip
-        self.pump.observe = self.overview.called
+        observers = [ledger.called, self.overview.called, self.learned.called]
+        if self.recall is not None:
+            observers.append(self.recall.called)
+        self.pump.observe = in_turn(*observers)
+        self.pump.observe_end = ledger.ended
         self.providers.on_change.append(self._providers_changed)
         # clients' side
         self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="emr-work")
-        offload = Threads(self.loop, self._threads, self._broken)
-        works = Works(self.config, self.reload, self.ask_to_drain, self.overview.learned_caps)
-        routes = [
-            *caller_routes(self.desk, self.pump.clock, offload),
-            *Views(self.overview.take).routes(),
-            *Admin(self.keys, self.providers, works, self.loop).routes(),
-            *Trials(
-                self.providers, makers, self.catalogue, After(self._cleared, self.drift)
-            ).routes(),
-        ]
+        offload = Threads(self.loop, self._threads, work_failed)
+        routes = routes_of(self, offload, makers)
         self.overview.name_routes(routes)
-        service = FrontService(routes, self.keys.ring, self.pump.clock, self.overview.answered)
+        service = FrontService(
+            routes, self.keys.ring, self.pump.clock, self.overview.answered, self.quotas.headers
+        )
         self.listener = Listener(service, server_limits(settings))
         self.drain_asked = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
@@ -152,6 +167,8 @@ class App:
         await self.listener.start(binds, tls, inherited, server.socket_mode)
         for warning in self.loaded.settings.start_warnings():
             log.warning(warning)
+        if self.recall is not None:
+            self.recall.open()
         self._tell_of_keys()
         if any(row.provider_type == LOCAL for row in self.providers.enabled()):
             self._warming = self.loop.create_task(self._warm())
@@ -170,10 +187,14 @@ class App:
         if self._warming is not None:
             self._warming.cancel()
         await self.pump.stop()
+        if self.recall is not None:
+            await self.recall.close()
         await self._transport.close()
         self._local.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.keys.close()
+        self.usage.close()
+        self.learned.close()
         self._start.store.close()
 
     # configuration
@@ -199,6 +220,7 @@ class App:
             self.keys.ring.set_admin_secret(secret.value)
         set_level(settings.log.level)
         self.catalogue.settings = settings
+        self.quotas.defaults = settings.keys.limits()
         self.providers.reload(settings)
         self.accounts.keys_may_have_changed()
         self.catalogue.refresh()
@@ -248,11 +270,6 @@ class App:
         except ValueError as error:
             raise Refused(Refusal("provider_error", str(error), final=True)) from None
 
-    @staticmethod
-    def _home_of(row: Row) -> Home:
-        kind = KINDS[row.provider_type]
-        return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
-
     def _providers_changed(self, names: frozenset[str]) -> None:
         for name in self.accounts.changed({name: self.providers.get(name) for name in names}):
             self.overview.changed(name)
@@ -261,14 +278,43 @@ class App:
             self.catalogue.forget(name)
         self.drift.changed(names)
 
-    def _cleared(self, row: Row) -> None:
+    def cleared(self, row: Row) -> None:
         """A provider answered an operator's test."""
         self.accounts.reset(row)
         self.overview.cleared(row.name)
 
-    @staticmethod
-    def _broken(error: BaseException) -> None:
-        log.error("Work in a thread failed", exc_info=error)
+
+def home_of_row(row: Row) -> Home:
+    """Where a provider runs."""
+    kind = KINDS[row.provider_type]
+    return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+
+def forget_vectors(recall: Recall | None) -> None:
+    """The cache holds vectors of a model that is not used any more."""
+    if recall is not None:
+        recall.memory.clear()
+        if recall.disk is not None:
+            recall.disk.clear()
+
+
+def work_failed(error: BaseException) -> None:
+    """Work in a thread met a defect."""
+    log.error("Work in a thread failed", exc_info=error)
+
+
+def routes_of(app: App, offload: Threads, makers: Makers) -> list[Route]:
+    """Every route of the server."""
+    works = Works(app.config, app.reload, app.ask_to_drain, app.overview.learned_caps)
+    told = app.usage.ledger.called_by_operator
+    return [
+        *caller_routes(app.desk, app.pump.clock, offload),
+        *Views(app.overview.take).routes(),
+        *Admin(app.keys, app.providers, works, app.loop).routes(),
+        *app.usage.routes(),
+        *Trials(app.providers, makers, app.catalogue, After(app.cleared, app.drift, told)).routes(),
+        *CacheAdmin(app.recall, app.loop).routes(),
+    ]
 
 
 def raise_file_limit(wanted: int) -> None:

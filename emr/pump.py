@@ -35,6 +35,7 @@ from emr.upstream.call import Call, Caller, Started
 log = logging.getLogger("emr.pump")
 
 Observer = Callable[[Send, Outcome, float], None]
+EndObserver = Callable[[Request], None]
 
 STOPPING = Refusal("overloaded", "emr is stopping; try again in a moment", retry_after=1.0)
 
@@ -43,17 +44,33 @@ def ignore_call(send: Send, outcome: Outcome, seconds: float) -> None:
     """The observer of a pump whose calls nobody counts."""
 
 
+def ignore_end(request: Request) -> None:
+    """The observer of a pump whose requests nobody counts."""
+
+
+def in_turn(*observers: Observer) -> Observer:
+    """One observer that tells several, the first one first."""
+
+    def observe(send: Send, outcome: Outcome, seconds: float) -> None:
+        for each in observers:
+            each(send, outcome, seconds)
+
+    return observe
+
+
 class Pump:
     """Carries out what the roster decides, on the running event loop.
 
     Mutable state: the caller of each account, the closed accounts that still have work, the calls
     in flight, whether a turn is due and how many texts came since the last one, whether it has
-    stopped, and the timer. `observe` is told of every call that ended.
+    stopped, and the timer. `observe` is told of every call that ended, `observe_end` of every
+    request: answered, refused, or left.
     """
 
     def __init__(self, roster: Roster, loop: asyncio.AbstractEventLoop) -> None:
         self.roster = roster
         self.observe: Observer = ignore_call
+        self.observe_end: EndObserver = ignore_end
         self._loop = loop
         self._callers: dict[Account, Caller] = {}
         self._closing: set[Account] = set()
@@ -109,19 +126,20 @@ class Pump:
             self._idle.clear()
             self._turn_soon()
         self._carry_out(out)
-        self._texts_since_turn += len(request.texts)
+        self._texts_since_turn += len(request.wanted)
         if self._texts_since_turn >= members[0].caps.max_texts:
             self._turn()
 
-    def refuse(self, request: Request, refusal: Refusal) -> None:
-        """End a request that was not taken in."""
+    def end(self, request: Request) -> None:
+        """End a request that was not taken in: it has all its vectors, or a refusal."""
         out = Effects()
-        out.refuse(request, refusal)
+        out.ended.append(request)
         self._carry_out(out)
 
     def leave(self, request: Request) -> None:
         """The caller of `request` went away."""
         self.roster.abandon(request)
+        self.observe_end(request)
         self._turn_soon()
 
     @property
@@ -199,10 +217,7 @@ class Pump:
                 self.answered_texts += len(request.texts)
             else:
                 self.refused[request.refusal.type] += 1
-            try:
-                request.done(request)
-            except Exception:
-                log.exception("The answer to a request could not be given")
+            finish(request, self.observe_end)
 
     def _begin(self, send: Send) -> None:
         batch = send.batch
@@ -242,6 +257,18 @@ class Pump:
             self.observe(send, outcome, seconds)
         except Exception:
             log.exception("A provider call could not be counted")
+
+
+def finish(request: Request, observe: EndObserver) -> None:
+    """Answer a request, and then tell who counts it; a failure of either touches no other."""
+    try:
+        request.done(request)
+    except Exception:
+        log.exception("The answer to a request could not be given")
+    try:
+        observe(request)
+    except Exception:
+        log.exception("A request could not be counted")
 
 
 def broken() -> Outcome:

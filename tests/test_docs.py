@@ -9,9 +9,14 @@ import pytest
 
 from emr.cli.command import COMMANDS
 from emr.control.admin import Admin
+from emr.control.cache.admin import CacheAdmin
+from emr.control.key_rows import LIMITS
 from emr.control.metrics import SnapshotCollector
 from emr.control.snapshot import Snapshot
 from emr.control.trials import Trials
+from emr.control.usage import Usage
+from emr.control.usage_report import ASKED, MEASURES, ROWS_MAX
+from emr.control.usage_rows import GROUPS
 from emr.control.views import Views
 from emr.front.callers import FORMS
 from emr.front.refusals import STATUS
@@ -41,6 +46,8 @@ def registered_routes() -> set[tuple[str, str]]:
         Views.routes(Views.__new__(Views)),
         Admin.routes(Admin.__new__(Admin)),
         Trials.routes(Trials.__new__(Trials)),
+        CacheAdmin.routes(CacheAdmin.__new__(CacheAdmin)),
+        Usage.routes(Usage.__new__(Usage)),
     ]
     made = {
         (method, route.pattern) for table in tables for route in table for method in route.methods
@@ -59,6 +66,21 @@ def test_every_route_is_documented_and_every_documented_route_exists() -> None:
     assert documented_routes() == registered_routes()
 
 
+def test_every_measure_and_parameter_of_usage_is_documented() -> None:
+    section = API[API.index("## Usage") :]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named | {"errors", "abandoned"} == {*ASKED, *MEASURES}
+    assert all(f"`{name}`" in section for name in (*GROUPS, "errors", "abandoned"))
+    assert f"{ROWS_MAX:,} rows" in section
+
+
+def test_every_limit_of_a_key_is_documented() -> None:
+    section = API[API.index("## Limits of a key") : API.index("## Errors")]
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| `--", section, re.MULTILINE)
+    assert set(rows) == set(LIMITS)
+
+
 def test_every_error_type_is_documented_with_its_status() -> None:
     rows = re.findall(r"^\| ([0-9, ]+) \| (`[^|]+`) \|", API, re.MULTILINE)
     told = {
@@ -74,7 +96,7 @@ def test_every_error_type_is_documented_with_its_status() -> None:
 def test_every_metric_is_documented_and_the_reverse() -> None:
     snapshot = Snapshot(
         version="0", uptime_s=0.0, draining=False, storage_ok=True, active_keys=0, connections=0,
-        requests_served=0, texts_served=0, provider_calls=0, cache_hits=0, providers=(),
+        requests_served=0, texts_served=0, provider_calls=0, providers=(),
         others=(), answers={}, refusals={}, histories={},
     )  # fmt: skip
     made = {

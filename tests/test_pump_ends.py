@@ -115,7 +115,8 @@ def test_a_refused_request_is_told_once_and_counted() -> None:
     async def main() -> None:
         bench = Bench(Scripted())
         asked = Asked("a")
-        bench.pump.refuse(asked.request, Refusal("unknown_provider", "it went away"))
+        asked.request.refusal = Refusal("unknown_provider", "it went away")
+        bench.pump.end(asked.request)
         assert await asked.refusal() == "unknown_provider"
         assert (asked.times, bench.pump.refused) == (1, {"unknown_provider": 1})
         await bench.pump.drained()

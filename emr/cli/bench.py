@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
         raise_open_files(load.most_links if load.rate else sum(load.callers))
     except Unusable as wrong:
         args.parser.error(str(wrong))
-    requests = Requests(ask, texts, host, path, keys if keys != [""] else [], args.header)
+    # new texts are to be new to a cache too, when the bench runs a second time
+    headers = args.header if args.distinct else [*args.header, "Cache-Control: no-store"]
+    requests = Requests(ask, texts, host, path, keys if keys != [""] else [], headers)
     loop = OpenLoop if load.rate else ClosedLoop
     engine = loop(target, load, requests, Checker(ask) if args.check else None)
     print(f"emr bench: {describe(load)} on {args.url}", file=sys.stderr)

@@ -27,10 +27,14 @@ COMMANDS = (
     "config",
     "status",
     "health",
+    "cache",
+    "usage",
     "embed",
     "bench",
     "fake",
     "doctor",
+    "up",
+    "down",
     "completion",
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a file that stdout goes to

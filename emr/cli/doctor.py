@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> Iterator[Finding]:
     """Every check, in the order in which one needs another."""
-    from emr.cli.checks import configuration, network, software, storage
+    from emr.cli.checks import cache, configuration, network, software, storage
     from emr.cli.checks.finding import Site
     from emr.control.places import Places
 
@@ -59,6 +59,7 @@ def check(args: argparse.Namespace) -> Iterator[Finding]:
     yield from software.clock(site)
     yield from storage.lock(site)
     yield from storage.check(site)
+    yield from cache.check(site)
     yield from configuration.admin_secret(site, args.admin_secret)
     yield from configuration.service(site)
     yield from configuration.keys(site)

@@ -34,6 +34,6 @@ def add_admin(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """`--json`, of a command that prints a table."""
     parser.add_argument("--json", action="store_true", help="print JSON")

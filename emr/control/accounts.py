@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from emr.control.rows import Row
 from emr.lane.account import Account
@@ -48,6 +49,26 @@ class Makers:
     home: Callable[[Row], Home]
 
 
+class Memory(Protocol):
+    """What earlier accounts learned."""
+
+    def tell(self, row: Row, account: Account) -> None:
+        """An account is opened: let it know."""
+
+    def show(self, row: Row, account: Account) -> None:
+        """An account is made for views: let it know what an opened one would."""
+
+
+class NoMemory:
+    """Nothing is known of earlier accounts."""
+
+    def tell(self, row: Row, account: Account) -> None:
+        """See Memory."""
+
+    def show(self, row: Row, account: Account) -> None:
+        """See Memory."""
+
+
 @dataclass(slots=True)
 class Opened:
     """An open account, with the row, the model and the key that it was opened for."""
@@ -64,9 +85,10 @@ Place = tuple[str, str, str]  # provider name, scope, key variable
 class Accounts:
     """The open accounts. `version` grows whenever `members` may give others."""
 
-    def __init__(self, pump: Pump, makers: Makers) -> None:
+    def __init__(self, pump: Pump, makers: Makers, learned: Memory | None = None) -> None:
         self._pump = pump
         self._makers = makers
+        self._learned = learned or NoMemory()
         self._opened: dict[Place, Opened] = {}
         self._unusable: dict[str, str] = {}  # key variables, and why
         # what `members` gave, by provider and scope, while nothing changes
@@ -131,10 +153,17 @@ class Accounts:
     def of_first(self, row: Row) -> list[Account]:
         """The accounts that the first request to a provider will open, for views."""
         settings = self._pump.roster.settings
-        return [
+        accounts = [
             Account(self.spec(row, row.model, variable), settings, Random())
             for variable in row.key_variables or KEYLESS
         ]
+        for account in accounts:
+            self._learned.show(row, account)
+        return accounts
+
+    def all(self) -> list[tuple[Row, Account]]:
+        """The open accounts of all providers, with their rows."""
+        return [(opened.row, opened.account) for opened in self._opened.values()]
 
     def changed(self, rows: Mapping[str, Row | None]) -> set[str]:
         """These rows are others now, None for one that went; the names that lost an account."""
@@ -184,6 +213,7 @@ class Accounts:
             return None
         spec = self.spec(row, model, variable)
         opened = Opened(row, model, credential, self._pump.open(spec, caller))
+        self._learned.tell(row, opened.account)
         self._opened[row.name, spec.scope, variable] = opened
         self.version += 1
         return opened

@@ -3,6 +3,17 @@
 Providers that serve the same model id with the same dimensions, of one type or joined by an equal
 `family` in their rows, are one family. Where the dimensions are not known from the table or a row,
 both must have answered once with vectors of equal length before one stands in for the other.
+
+A *space* is a name for the vectors of a model: what the cache has of a space may be given to
+whoever asks a provider of that space. Providers of one type and family have one space, so that what
+one answered is a hit for all. It is made of
+
+- the row's type, for what a parameter means is the type's own;
+- the row's `family`, if it has one; else nothing more at the type's own address, where a model id
+  means one model; else its endpoint, for what a compatible server or an Azure deployment calls a
+  model says nothing about what another of that name is;
+- the model's length of vector as the table or the row tells it; where nobody does, the provider's
+  name instead, for then nobody has said that two providers give the same.
 """
 
 from __future__ import annotations
@@ -13,9 +24,11 @@ from typing import Any
 
 import orjson
 
+from emr import __version__
 from emr.control.providers import Providers
 from emr.control.rows import Row
 from emr.control.settings import Settings
+from emr.lane.settings import Home
 from emr.upstream.kinds import Kind, Model
 
 REMEMBERED = 1024  # models whose providers, and whose families, are kept at hand
@@ -38,6 +51,7 @@ class Catalogue:
         self._models: dict[str, tuple[Row, tuple[str, ...]]] = {}
         self._serving: dict[str, list[Row]] = {}
         self._families: dict[tuple[str, str], tuple[Row, ...]] = {}
+        self._spaces: dict[tuple[str, str], tuple[Row, str]] = {}
         self.version = 0
         # providers that get no requests, and why (emr.control.drift)
         self._shut: dict[str, str] = {}
@@ -67,6 +81,7 @@ class Catalogue:
         self._models.clear()
         self._serving.clear()
         self._families.clear()
+        self._spaces.clear()
         self.version += 1
 
     def shut(self, provider: str, reason: str) -> None:
@@ -89,6 +104,16 @@ class Catalogue:
         if row.dimensions and model == (row.model or model):
             return row.dimensions
         return self.kinds[row.provider_type].models.get(model, Model()).dimensions
+
+    def price(self, provider: str, model: str) -> float | None:
+        """What a million tokens cost in dollars; None when neither the row nor the table tells."""
+        row = self._providers.get(provider)
+        if row is None:
+            return None
+        if row.price_per_million_tokens is not None:
+            return row.price_per_million_tokens
+        kind = self.kinds.get(row.provider_type)
+        return None if kind is None else kind.models.get(model, Model()).price
 
     def seen(self, provider: str, model: str, dimensions: int) -> None:
         """A provider answered with vectors of that length, to a request that named none."""
@@ -120,6 +145,29 @@ class Catalogue:
             if len(self._families) < REMEMBERED:
                 self._families[row.name, model] = found
         return found
+
+    def space(self, row: Row, model: str) -> str:
+        """The name of the vectors that a provider gives for a model."""
+        kept = self._spaces.get((row.name, model))
+        if kept is not None and kept[0] is row:
+            return kept[1]
+        known = self.dimensions(row, model)
+        whose = ("length", str(known[0])) if known else ("provider", row.name)
+        space = "\n".join((*self._origin(row), *whose))
+        if len(self._spaces) < REMEMBERED:
+            self._spaces[row.name, model] = (row, space)
+        return space
+
+    def _origin(self, row: Row) -> tuple[str, ...]:
+        kind = self.kinds[row.provider_type]
+        if row.family:
+            return ("type", kind.name, "family", row.family)
+        if kind.home is Home.LOCAL:
+            return ("type", kind.name, "version", __version__)  # its numbers come with the program
+        if kind.home is Home.HOSTED and row.endpoint == kind.endpoint:
+            return ("type", kind.name)
+        # what stands behind the ? may be a key
+        return ("type", kind.name, "endpoint", row.endpoint.partition("?")[0])
 
     def _length(self, row: Row, model: str) -> int | None:
         known = self.dimensions(row, model)

@@ -60,7 +60,7 @@ def _setting_text(setting: Setting) -> str:
     comment = _comment(f"{setting.help[0].upper()}{setting.help[1:]}.")
     form, default = setting.form, setting.default
     notes = [form.describe()] if isinstance(form, _RANGES) else []
-    notes += ["an example: not set by default"] if default is None else []
+    notes += ["an example, not set"] if default is None else []
     note = f"  # {'; '.join(notes)}" if notes else ""
     shown = setting.example if default is None else default
     return f"\n{comment}# {setting.name} = {form.literal(shown)}{note}\n"

@@ -15,12 +15,16 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from emr.control.accounts import Accounts
+from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
 from emr.control.destinations import Destinations
+from emr.control.ledger import Ledger
 from emr.control.providers import Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import Row
 from emr.control.vocabulary import Vocabulary
 from emr.front.desk import Ask, Plan, Principal
@@ -44,14 +48,21 @@ REMEMBERED = 1024  # kinds of requests whose way is kept at hand
 
 
 class Target(NamedTuple):
-    """The desk's own handle in a plan: the row, and the accounts that may answer."""
+    """The desk's own handle in a plan: the row, and the accounts that may answer.
+
+    `space` names the vectors that they give (see `emr.control.catalogue`).
+    """
 
     row: Row
     members: tuple[Account, ...]
+    space: str
 
 
 class FrontDesk:
-    """The real desk. `catalogue` is what it knows of models, with the settings in use."""
+    """The real desk. `catalogue` is what it knows of models, with the settings in use.
+
+    `quotas` are the limits of keys; `ledger` is told of whom they keep out. `recall` is the cache.
+    """
 
     def __init__(
         self,
@@ -59,13 +70,17 @@ class FrontDesk:
         accounts: Accounts,
         pump: Pump,
         catalogue: Catalogue,
-        vocabulary: Vocabulary,
+        quotas: Quotas,
+        ledger: Ledger,
     ) -> None:
         self._providers = providers
         self._accounts = accounts
         self._pump = pump
         self._catalogue = catalogue
-        self._vocabulary = vocabulary
+        self._quotas = quotas
+        self._ledger = ledger
+        self.recall: Recall | None = None  # None: it is switched off
+        self.vocabulary: Vocabulary | None = None  # None: token ids stay what they are
         self._destinations = Destinations(providers, catalogue)
         # where requests of a kind go, while what that depends on is the same
         self._ways: dict[object, tuple[Target, Params, bool]] = {}
@@ -85,7 +100,8 @@ class FrontDesk:
             target, params, pinned = self._way(ask, principal)
         texts = ask.texts
         if ask.token_ids and not params.token_ids and ask.whole is None:
-            texts = self._vocabulary.texts_of(ask)
+            assert self.vocabulary is not None, "ids were let in without a vocabulary: a bug"
+            texts = self.vocabulary.texts_of(ask)
         return Plan(target.row.name, target, params, texts, pinned)
 
     def _way(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
@@ -115,10 +131,11 @@ class FrontDesk:
                 twin for twin in twins if self._stands_in(twin, ask, row, params, principal)
             )
         if self._catalogue.why_shut(row.name):
-            return Target(row, self._members(twins, model)), params, pinned
+            target = Target(row, self._members(twins, model), self._catalogue.space(row, model))
+            return target, params, pinned
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
-        return Target(row, members), params, pinned
+        return Target(row, members, self._catalogue.space(row, model)), params, pinned
 
     def _members(self, family: Iterable[Row], model: str) -> tuple[Account, ...]:
         """The accounts of all of these; those without a key cannot help."""
@@ -151,7 +168,7 @@ class FrontDesk:
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
-        if ask.token_ids and not kind.token_ids and not self._vocabulary.is_there():
+        if ask.token_ids and not kind.token_ids and not self._knows_ids():
             raise Refused(no_token_ids(ask, row))
         # a model of one length refuses to be told which
         dimensions = None if (ask.dimensions,) == known else ask.dimensions
@@ -164,63 +181,55 @@ class FrontDesk:
             token_ids=ask.token_ids and kind.token_ids,
         )
 
+    def _knows_ids(self) -> bool:
+        return self.vocabulary is not None and self.vocabulary.is_there()
+
     # the rest of the port
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         """See emr.front.desk.Desk."""
-        return sorted(plans, key=self._standing)
-
-    def _standing(self, plan: Plan) -> int:
-        """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
-        members = [each for each in _target(plan).members if healthy(each)]
-        if not members:
-            return 2
-        return 0 if any(self._may_go(each, plan) for each in members) else 1
-
-    def _may_go(self, account: Account, plan: Plan) -> bool:
-        """Whether neither gate nor pace makes a request wait for longer than its call takes."""
         now = self._pump.clock()
-        if account.gate.until > now:
-            return False
-        tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
-        call_s = account.latency.estimate_s(sum(tokens))
-        return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+        return sorted(plans, key=lambda plan: standing(plan, now))
+
+    def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
+        """See emr.front.desk.Desk."""
+        refusal = self._quotas.admit(principal, requests, partial(estimate_of, plans))
+        if refusal is not None:
+            self._pump.refused[refusal.type] += len(plans)
+            for plan in plans:
+                self._ledger.limited(principal.id, plan.provider, plan.params.model, 1)
+            raise Refused(refusal)
 
     def submit(self, plan: Plan, request: Request) -> None:
         """See emr.front.desk.Desk."""
+        recall = self.recall
+        if recall is not None and plan.params.whole is None and not request.no_store:
+            _, request.members, request.space = _target(plan)
+            request.answered_by = plan.provider
+            if recall.answers(request, partial(self._ask, plan, request)):
+                return
+        self._ask(plan, request)
+
+    def _ask(self, plan: Plan, request: Request) -> None:
+        """What the cache does not have is asked of the provider."""
         members = _target(plan).members
         if not members:
-            self._pump.refuse(request, shut(plan.provider, self._catalogue))
+            request.refusal = shut(plan.provider, self._catalogue)
+            self._pump.end(request)
             return
         for member in members:
             if member.closed:
                 try:
-                    members = self._open_again(plan)
+                    members = accounts_of(plan, self._providers, self._catalogue, self._accounts)
                 except Refused as refused:
-                    self._pump.refuse(request, refused.refusal)
+                    request.refusal = refused.refusal
+                    self._pump.end(request)
                     return
                 break
         if len(members) > 1:
             self._relate(members)
         self._pump.submit(members, request)
-
-    def _open_again(self, plan: Plan) -> tuple[Account, ...]:
-        """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
-        old, members = _target(plan)
-        living = tuple(member for member in members if not member.closed)
-        if living:
-            return living
-        row = self._providers.get(old.name)
-        model = plan.params.model
-        if (
-            row is None
-            or not row.enabled
-            or row.provider_type != old.provider_type
-            or model not in self._catalogue.models_of(row)
-        ):
-            message = f"the provider {old.name} was changed or removed before it could be asked"
-            raise Refused(Refusal("unknown_provider", message, param="provider"))
-        return self._accounts.members(row, model)
+        self._quotas.hold(request)
 
     def _relate(self, members: tuple[Account, ...]) -> None:
         """Let the members of a family know of each other; once, for it takes all pairs."""
@@ -260,6 +269,42 @@ def check_whole(ask: Ask, row: Row, kinds: Mapping[str, Kind]) -> None:
         raise Refused(no_token_ids(ask, row))
 
 
+def standing(plan: Plan, now: float) -> int:
+    """0 for one that may go now, 1 where it would wait, 2 in the sin-bin and worse."""
+    members = [each for each in _target(plan).members if healthy(each)]
+    if not members:
+        return 2
+    return 0 if any(may_go(each, plan, now) for each in members) else 1
+
+
+def may_go(account: Account, plan: Plan, now: float) -> bool:
+    """Whether neither gate nor pace makes a request wait for longer than its call takes."""
+    if account.gate.until > now:
+        return False
+    tokens = account.caps.weigh(plan.texts, token_ids=plan.params.token_ids)
+    call_s = account.latency.estimate_s(sum(tokens))
+    return account.pace.wait(now, sum(tokens), len(tokens)) <= call_s
+
+
+def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
+    """What is told of a route that a provider's type has nothing like."""
+    able = [kind.name for kind in kinds.values() if path in kind.passes]
+    message = (
+        f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
+        f"provider of type {' or '.join(able)}"
+    )
+    return Refusal("validation_error", message, param="provider")
+
+
+def estimate_of(plans: Iterable[Plan]) -> int:
+    """The tokens that planned requests are expected to cost."""
+    tokens = 0
+    for plan in plans:
+        for member in _target(plan).members[:1]:  # one that is shut has none
+            tokens += sum(member.caps.weigh(plan.texts, token_ids=plan.params.token_ids))
+    return tokens
+
+
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
     """Refuse what a provider cannot give. `known` are its model's lengths. Raises Refused."""
     name = row.name
@@ -283,6 +328,31 @@ def no_token_ids(ask: Ask, row: Row) -> Refusal:
     return Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param)
 
 
+def accounts_of(
+    plan: Plan, providers: Providers, catalogue: Catalogue, accounts: Accounts
+) -> tuple[Account, ...]:
+    """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
+    old, members, _ = _target(plan)
+    living = tuple(member for member in members if not member.closed)
+    if living:
+        return living
+    row, model = providers.get(old.name), plan.params.model
+    if (
+        row is None
+        or not row.enabled
+        or row.provider_type != old.provider_type
+        or model not in catalogue.models_of(row)
+    ):
+        raise Refused(gone(old))
+    return accounts.members(row, model)
+
+
+def gone(row: Row) -> Refusal:
+    """The provider of a plan is not there any more, or another one."""
+    message = f"the provider {row.name} was changed or removed before it could be asked"
+    return Refusal("unknown_provider", message, param="provider")
+
+
 def shut(provider: str, catalogue: Catalogue) -> Refusal:
     """The provider's vectors are not what they were, and its row says to sin-bin it then."""
     message = (
@@ -290,16 +360,6 @@ def shut(provider: str, catalogue: Catalogue) -> Refusal:
         f"{provider} --accept` takes the new vectors for right"
     )
     return Refusal("provider_unavailable", message, retry_after=SHUT_RETRY_S)
-
-
-def no_such_route(row: Row, path: str, kinds: Mapping[str, Kind]) -> Refusal:
-    """A route that only other types of provider have."""
-    able = [kind.name for kind in kinds.values() if path in kind.passes]
-    message = (
-        f"{row.name} is of type {row.provider_type} and has nothing like {path}; name a "
-        f"provider of type {' or '.join(able)}"
-    )
-    return Refusal("validation_error", message, param="provider")
 
 
 def no_such_field(ask: Ask, row: Row) -> Refusal:

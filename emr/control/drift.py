@@ -53,6 +53,7 @@ class Drift:
         self._catalogue = catalogue
         self._kept: dict[Key, tuple[float, ...]] = store.read(_read).result()
         self._wrong: dict[Key, str] = {}
+        self.accepted: Callable[[], None] = lambda: None  # told that old vectors are of no use
 
     def look(self, provider: str, params: Params, vector: bytes) -> str:
         """Compare a vector of the canary sentence, as JSON; the first one is kept.
@@ -89,8 +90,15 @@ class Drift:
                 return f"{fault} ({asked})"
         return ""
 
+    def accept(self, provider: str) -> None:
+        """The next vectors are right; with the old ones they must not be mixed."""
+        if self.warning(provider):
+            log.warning("New vectors accepted", extra={"figures": {"provider": provider}})
+            self.accepted()
+        self.forget(provider)
+
     def forget(self, provider: str) -> None:
-        """Keep the next vectors as the first: what came is accepted, or the provider is gone."""
+        """Keep the next vectors as the first."""
         gone = [key for key in self._kept if key[0] == provider]
         if not gone:
             return

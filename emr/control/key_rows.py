@@ -32,7 +32,7 @@ from argon2.low_level import error_to_str
 from emr.control.rows import NAME, nearest
 from emr.control.times import parse_time, time_text
 from emr.control.values import Choice, Distinct, Form, Text, Whole
-from emr.front.desk import Principal
+from emr.front.desk import NO_LIMITS, KeyLimits, Principal
 from emr.lane.refusal import Refusal, Refused
 
 PREFIX = "emr_"
@@ -50,7 +50,8 @@ class KeyRow:
     """A key as it is kept. `key_digest` is None for an adopted key before its first use.
 
     Limits are None where there is none; `providers` are the only ones it may use. Times are RFC
-    3339. `max_priority` is `bulk` for a key that is held to bulk.
+    3339. `max_priority` is `bulk` for a key that is held to bulk. `replaces` is the key that this
+    one was made instead of.
     """
 
     id: str
@@ -67,11 +68,19 @@ class KeyRow:
     tokens_per_month: int | None = None
     providers: tuple[str, ...] | None = None
     max_priority: str | None = None
+    replaces: str | None = None
 
     def principal(self) -> Principal:
         """Who asks, as the routes see it."""
         allowed = None if self.providers is None else frozenset(self.providers)
-        return Principal(self.id, self.name, allowed, self.max_priority == "bulk")
+        limits = KeyLimits(self.requests_per_minute, self.tokens_per_minute, self.tokens_per_month)
+        return Principal(
+            self.id,
+            self.name,
+            allowed,
+            self.max_priority == "bulk",
+            NO_LIMITS if limits == NO_LIMITS else limits,
+        )
 
     def view(self) -> dict[str, Any]:
         """The row as the admin API shows it: never the hash, never the digest."""

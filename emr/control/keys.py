@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,10 @@ from emr.lane.refusal import Refusal, Refused
 
 
 class Keys:
-    """Manages the keys; `ring` answers who a key belongs to."""
+    """Manages the keys; `ring` answers who a key belongs to.
+
+    `on_rotate` is told of a key and of the one that stands in its place, on the store's thread.
+    """
 
     def __init__(self, store: Store, shell: Shell, places: Places | None = None) -> None:
         """Read every key into memory. With `places`, the first key's file goes with that key.
@@ -55,8 +58,14 @@ class Keys:
         self._store = store
         self._wall = shell.wall
         self._places = places
+        self.on_rotate: Callable[[str, str], None] = lambda old_id, new_id: None
         for row in store.read(read_rows).result():
             self.ring.put(row)
+
+    def rotations(self) -> list[tuple[str, str]]:
+        """The keys that were rotated, each with the one that is in its place, the oldest first."""
+        rows = [entry.row for entry in list(self.ring.entries.values())]
+        return [(row.replaces, row.id) for row in rows if row.replaces is not None]
 
     @property
     def active(self) -> int:
@@ -87,6 +96,7 @@ class Keys:
                 message = f"key {key_id} expired at {old.expires_at}; give it a new expires_at"
                 raise Refused(Refusal("validation_error", message, param="expires_at"))
             fields = {name: getattr(old, name) for name in ("name", *LIMITS)}
+            fields["replaces"] = key_id
             update(connection, key_id, {"revoked_at": self._now()})
             new = self._add(connection, fields)
             return replace(new, replaced=self._read(connection, key_id))
@@ -154,6 +164,8 @@ class Keys:
     # on the store's thread, after a commit
 
     def _have(self, new: NewKey) -> None:
+        if new.replaced is not None:
+            self.on_rotate(new.replaced.id, new.row.id)
         self.ring.put_proven(new.row, new.key)
         if new.replaced is not None:
             self._revoked(new.replaced)

@@ -56,6 +56,7 @@ class SnapshotCollector(Collector):
         """See prometheus_client."""
         yield from self._process()
         yield from self._front()
+        yield from self._cache()
         yield from self._calls()
         yield from self._drift()
         yield from self._accounts()
@@ -81,13 +82,34 @@ class SnapshotCollector(Collector):
         yield answers
         yield counter("emr_requests", "Embedding requests answered.", snapshot.requests_served)
         yield counter("emr_texts", "Texts in them.", snapshot.texts_served)
-        yield counter("emr_cache_hits", "Texts answered from the cache.", snapshot.cache_hits)
         refusals = CounterMetricFamily(
             "emr_refusals", "Requests refused in the lanes, by type.", labels=["type"]
         )
         for kind, count in sorted(snapshot.refusals.items()):
             refusals.add_metric([kind], count)
         yield refusals
+
+    def _cache(self) -> Iterator[Metric]:
+        cache = self._snapshot.cache
+        hits, misses = (cache.hits, cache.misses) if cache else (0, 0)
+        yield counter("emr_cache_hits", "Texts answered from the cache.", hits)
+        yield counter("emr_cache_misses", "Texts that it did not have.", misses)
+        found = CounterMetricFamily("emr_cache_store_hits", "Hits by store.", labels=["store"])
+        gone = CounterMetricFamily(
+            "emr_cache_evictions", "Vectors that went for want of room.", labels=["store"]
+        )
+        entries = GaugeMetricFamily("emr_cache_entries", "Vectors that it has.", labels=["store"])
+        size = GaugeMetricFamily("emr_cache_bytes", "What they take.", labels=["store"])
+        is_ok = GaugeMetricFamily("emr_cache_ok", "1 while the store is used.", labels=["store"])
+        stores = {"memory": cache.memory, "disk": cache.disk} if cache else {}
+        for name, store in stores.items():
+            if store is not None:
+                found.add_metric([name], store.hits)
+                gone.add_metric([name], store.evictions)
+                entries.add_metric([name], store.entries)
+                size.add_metric([name], store.bytes)
+                is_ok.add_metric([name], float(not store.trouble))
+        yield from (found, gone, entries, size, is_ok)
 
     def _calls(self) -> Iterator[Metric]:
         calls = CounterMetricFamily(

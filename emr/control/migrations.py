@@ -74,21 +74,53 @@ def first_tables(connection: sqlite3.Connection) -> tuple[str, ...]:
     return news
 
 
-def canaries(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Step: the vectors by which a change of a provider's model is seen (emr.control.drift)."""
+_USAGE = """CREATE TABLE usage (
+    hour INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    errors INTEGER NOT NULL,
+    abandoned INTEGER NOT NULL,
+    limited INTEGER NOT NULL,
+    texts INTEGER NOT NULL,
+    cache_hits INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    call_parts INTEGER NOT NULL,
+    alone INTEGER NOT NULL,
+    tokens_without_price INTEGER NOT NULL,
+    cost REAL NOT NULL,
+    PRIMARY KEY (hour, key_id, provider, model)
+) WITHOUT ROWID"""
+
+
+def usage_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 2: usage by the hour, and which key a rotated one stands in the place of."""
+    connection.execute(_USAGE)
+    connection.execute("ALTER TABLE api_keys ADD COLUMN replaces TEXT")
+    return ()
+
+
+def learned_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 3: what accounts learned of their providers' limits."""
     connection.execute(
-        """CREATE TABLE canaries (
-            provider TEXT NOT NULL,
-            asked TEXT NOT NULL,
-            vector BLOB NOT NULL,
-            kept_at TEXT NOT NULL,
-            PRIMARY KEY (provider, asked)
-        )"""
+        "CREATE TABLE learned (provider TEXT NOT NULL, scope TEXT NOT NULL,"
+        " key_variable TEXT NOT NULL, made_of TEXT NOT NULL, content BLOB NOT NULL,"
+        " at REAL NOT NULL, PRIMARY KEY (provider, scope, key_variable)) WITHOUT ROWID"
     )
     return ()
 
 
-STEPS: tuple[Step, ...] = (first_tables, canaries)
+def canaries_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 4: the vectors by which a change of a provider's model is seen (emr.control.drift)."""
+    connection.execute(
+        "CREATE TABLE canaries (provider TEXT NOT NULL, asked TEXT NOT NULL,"
+        " vector BLOB NOT NULL, kept_at TEXT NOT NULL, PRIMARY KEY (provider, asked)) WITHOUT ROWID"
+    )
+    return ()
+
+
+STEPS: tuple[Step, ...] = (first_tables, usage_table, learned_table, canaries_table)
 
 
 def version_of(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from emr import __version__
 from emr.control.accounts import Accounts
+from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
 from emr.control.drift import Drift
 from emr.control.history import History
@@ -29,7 +30,10 @@ GONE_REMEMBERED = 64  # providers that were removed, for the exposition: names c
 
 @dataclass(frozen=True, slots=True)
 class Sights:
-    """What the overview looks at. `connections` and `draining` ask the server."""
+    """What the overview looks at. `connections` and `draining` ask the server.
+
+    `recall` is the cache, None when it is switched off.
+    """
 
     store: Store
     keys: Keys
@@ -40,6 +44,7 @@ class Sights:
     drift: Drift
     connections: Callable[[], int]
     draining: Callable[[], bool]
+    recall: Recall | None = None
 
 
 class Overview:
@@ -133,12 +138,12 @@ class Overview:
             texts_served=pump.answered_texts,
             provider_calls=self._calls_forgotten
             + sum([history.calls.total() for history in self._histories.values()]),
-            cache_hits=0,
             providers=providers,
             others=tuple(view for rest in views.values() for view in rest),
             answers=self._answers_by_route(),
             refusals=dict(pump.refused),
             histories=dict(self._histories),
+            cache=None if sights.recall is None else sights.recall.view(),
         )
 
     def _provider(self, row: Row, views: Sequence[AccountView], now: float) -> ProviderView:

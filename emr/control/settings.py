@@ -21,6 +21,7 @@ from emr.control.binds import Bind, Binds, HostForm, host_names, parse_bind
 from emr.control.places import MEMORY, Places
 from emr.control.rows import Row
 from emr.control.values import VARIABLE, Choice, Distinct, Form, Mode, Real, Size, Text, Whole
+from emr.front.desk import NO_LIMITS, KeyLimits
 from emr.front.exchange import ServerLimits
 from emr.lane.settings import LaneSettings
 
@@ -192,7 +193,7 @@ class Cache:
         None, PATH, RESTART, "its file on disk; without one: memory only",
         example="~/.cache/emr/vectors.db",
     )  # fmt: skip
-    max_disk_bytes: int = _set(GIB, Size(0, 1024 * GIB), RESTART, "on disk")
+    max_disk_bytes: int = _set(GIB, Size(0, 1024 * GIB), RESTART, "on disk; 0 for none")
     scope: str | None = _set(
         None, Choice(("shared", "key")), RESTART,
         "whether keys share entries. Without it: shared when every bind is loopback or a Unix"
@@ -202,10 +203,38 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDefaults:
+    """`[keys]`: the limits of keys that have none of their own."""
+
+    requests_per_minute: int | None = _set(
+        None, Whole(1, COUNT_MAX), RELOAD,
+        "requests a minute of a key that has no such limit of its own; over it 429",
+        example=600,
+    )  # fmt: skip
+    tokens_per_minute: int | None = _set(
+        None, Whole(1, 10**12), RELOAD,
+        "tokens a minute of a key that has no such limit of its own",
+        example=1_000_000,
+    )  # fmt: skip
+    tokens_per_month: int | None = _set(
+        None, Whole(1, 10**15), RELOAD,
+        "tokens a calendar month (UTC) of a key that has no such limit of its own",
+        example=100_000_000,
+    )  # fmt: skip
+
+    def limits(self) -> KeyLimits:
+        """As they are held against requests."""
+        limits = KeyLimits(self.requests_per_minute, self.tokens_per_minute, self.tokens_per_month)
+        return NO_LIMITS if limits == NO_LIMITS else limits
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """`[usage]`."""
 
-    retention_days: int = _set(90, Whole(1, 36_500), RESTART, "how long usage is kept")
+    retention_days: int = _set(
+        90, Whole(1, 36_500), RESTART, "how long usage is kept; that of the present month always"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +271,7 @@ class Settings:
     retry: Retry = Retry()
     health: Health = Health()
     cache: Cache = Cache()
+    keys: KeyDefaults = KeyDefaults()
     usage: Usage = Usage()
     database: Database = Database()
     log: Log = Log()
@@ -308,7 +338,7 @@ class Setting:
 
 SECTIONS: dict[str, type[Any]] = {
     "server": Server, "multiplexer": Multiplexer, "retry": Retry, "health": Health,
-    "cache": Cache, "usage": Usage, "database": Database, "log": Log,
+    "cache": Cache, "keys": KeyDefaults, "usage": Usage, "database": Database, "log": Log,
 }  # fmt: skip
 
 

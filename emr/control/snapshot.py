@@ -165,10 +165,40 @@ class ProviderView:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreView:
+    """A place in which the cache keeps vectors: memory, or the file at `path`.
+
+    `hits` are texts that were found there. `dropped` were not written, for the disk could not keep
+    up. `trouble` is why the file is not used, or why its last write failed.
+    """
+
+    entries: int
+    bytes: int
+    max_bytes: int
+    evictions: int
+    hits: int
+    path: str = ""
+    dropped: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheView:
+    """The cache. `hits` and `misses` count texts; `scope` says whether keys share entries."""
+
+    hits: int
+    misses: int
+    scope: str
+    memory: StoreView
+    disk: StoreView | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All providers that are enabled, and the process as a whole.
 
     `others` are accounts of none of these: of removed ones, and the built-in asked by its name.
+    `cache` is None when it is switched off.
     """
 
     version: str
@@ -180,12 +210,17 @@ class Snapshot:
     requests_served: int
     texts_served: int
     provider_calls: int
-    cache_hits: int
     providers: tuple[ProviderView, ...]
     others: tuple[AccountView, ...]
     answers: Mapping[tuple[str, int], int]  # by route and status
     refusals: Mapping[str, int]  # by type
     histories: Mapping[str, History]  # by provider, those of removed ones too
+    cache: CacheView | None = None
+
+    @property
+    def cache_hits(self) -> int:
+        """The texts that were answered from the cache."""
+        return 0 if self.cache is None else self.cache.hits
 
     @property
     def accounts(self) -> tuple[AccountView, ...]:

@@ -134,7 +134,7 @@ class Store:
             raise self._refused(error) from error
 
     def _refused(self, error: sqlite3.Error) -> StorageError:
-        advice = _ADVICE.get(_code(error), f"it refused: {error}")
+        advice = _ADVICE.get(primary_code(error), f"it refused: {error}")
         return StorageError(f"database {self.name}: {advice}")
 
     def _open(self) -> None:
@@ -152,7 +152,7 @@ class Store:
         except WrongDatabase as error:
             raise StorageError(f"database {self.path}: {error}") from error
         except sqlite3.Error as error:
-            if _code(error) not in _UNWRITABLE:
+            if primary_code(error) not in _UNWRITABLE:
                 raise self._refused(error) from error
             self._open_read_only(self.path)
 
@@ -176,7 +176,7 @@ class Store:
 
     def _connect(self, path: Path, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"file:{_quoted(path)}?{mode}",
+            f"file:{uri_path(path)}?{mode}",
             uri=True,
             timeout=self._busy_timeout_s,
             isolation_level=None,
@@ -229,11 +229,11 @@ class Store:
             self.trouble = str(self._refused(error))
 
 
-def _code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code, without the extension that tells the place in its source."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _quoted(path: Path) -> str:
+def uri_path(path: Path) -> str:
     """A path inside of SQLite's file: URI."""
     return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

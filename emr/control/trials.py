@@ -44,14 +44,19 @@ NDJSON: tuple[bytes, bytes] = (b"content-type", b"application/x-ndjson")
 CAP_OF = {Ending.SIZE_ITEMS: "texts", Ending.SIZE_TOKENS: "tokens", Ending.SIZE_BYTES: "bytes"}
 
 Cleared = Callable[[Row], None]
+Called = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """What a good test does: `cleared` is told of the row, `drift` of its vectors."""
+    """Who is told: `cleared` of a row that answered well, and `drift` of its vectors.
+
+    `called` is told of every call: the provider, the model, and the tokens that were billed.
+    """
 
     cleared: Cleared
     drift: Drift
+    called: Called
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +141,21 @@ class Trials:
         exchange.on_gone = gone
 
     async def _call(
-        self, caller: Caller, model: str, texts: Sequence[bytes]
+        self, tried: Tried, caller: Caller, texts: Sequence[bytes]
     ) -> tuple[Outcome, float]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        call = Call(Params(model), texts, True, None, CALL_S, CALL_S)
+        call = Call(Params(tried.model), texts, True, None, CALL_S, CALL_S)
         outcome = await call_with(caller, call)
+        billed = outcome.reply.tokens if outcome.reply is not None else None
+        self._after.called(tried.row.name, tried.model, billed or 0)
         return outcome, loop.time() - started
 
     async def _test(self, exchange: Exchange, tried: Tried) -> None:
         row, longest_s, dimensions = tried.row, 0.0, 0
         vectors: list[bytes] = []
         for variable, caller in tried.callers:
-            outcome, seconds = await self._call(caller, tried.model, [CANARY])
+            outcome, seconds = await self._call(tried, caller, [CANARY])
             error = self._fault(tried, outcome)
             if error:
                 error = f"{error} (with {variable})" if len(tried.callers) > 1 else error
@@ -175,7 +182,7 @@ class Trials:
         """How the vectors differ from those of the first test, empty when they do not."""
         drift, name = self._after.drift, tried.row.name
         if tried.accept:
-            drift.forget(name)
+            drift.accept(name)
         faults = [drift.look(name, Params(tried.model), vector) for vector in vectors]
         return next(filter(None, faults), "")
 
@@ -205,7 +212,7 @@ class Trials:
         _, caller = tried.callers[0]
         for sample in range(samples):
             texts = [b'"probe %d of %d in sample %d"' % (n, size, sample) for n in range(size)]
-            outcome, seconds = await self._call(caller, tried.model, texts)
+            outcome, seconds = await self._call(tried, caller, texts)
             verdict = outcome.verdict
             if verdict.ending is not Ending.OK:
                 line: dict[str, Any] = {

@@ -24,9 +24,10 @@ from emr.fake.faults import SPOILT, Fault, draw
 from emr.fake.forms import FORMS, find_route
 from emr.fake.forms.form import Asked, Form, Route, duration
 from emr.fake.forms.words import JSON, Complain, Complaint, Headers
+from emr.fake.journal import Journal, Line
 from emr.fake.quota import COMPLAINTS, Charged, Over, Quotas
 from emr.fake.schedule import InForce, Poison, Rules
-from emr.fake.settings import FakeSettings, RetryAfter, Tell
+from emr.fake.settings import FakeSettings, RetryAfter, Tell, Words
 from emr.fake.tally import Tally, key_id
 from emr.fake.telling import amount, limit_headers, masked, retry_headers, seconds
 
@@ -99,6 +100,7 @@ class Answer:
     complaint: Complaint | None = None
     texts: int = 0  # permits held
     calls: int = 0
+    line: Line | None = None
 
     def body(self) -> tuple[Headers, bytes]:
         """Make the body, with all headers; done when it is due, and once."""
@@ -147,10 +149,15 @@ class Provider:
         self._since = now
         self._rules.restart()
         self._rng = Random(self.settings.seed)
-        self._quotas = Quotas()
+        self._quotas = Quotas(self.settings.seed)
         self.tally = Tally(since=now)
+        self.journal = Journal()
         self.calls.most_seen, self.texts.most_seen = self.calls.used, self.texts.used
         self.recent.clear()
+
+    def way_s(self, now: float) -> float:
+        """How long a call that leaves its client now is on its way."""
+        return self._rules.at(now - self._since).settings.uplink_ms / 1000.0
 
     def plain(self, now: float) -> dict[str, object]:
         """The counts as JSON shows them."""
@@ -172,28 +179,34 @@ class Provider:
         form = found[0] if found is not None else FORMS[s.form]
         key = form.key(call.headers)
         answer = Answer(form, key or "", fault=draw(force.odds, self._rng))
+        if s.journal:
+            answer.line = self.journal.open(now - self._since)
         self.calls.most, self.texts.most = s.concurrent_calls, s.concurrent_texts
         try:
             if found is None:
                 raise Complain(Complaint.NO_ROUTE, path=path)
             if method != "POST":
                 raise Complain(Complaint.BAD_METHOD, path=path, method=method)
-            route = found[1]
-            answer.route = route.name
+            answer.route = found[1].name
             check_key(form, key, s)
-            if call.query:
-                route = route._replace(query=call.query)
-            asked = read(form, route, body, force)
+            asked = read(form, found[1]._replace(query=call.query), body, force)
+            if answer.line is not None:
+                answer.line.texts, answer.line.tokens = len(asked.texts), asked.total
             self._admit(answer, asked, force, now)
         except Complain as refused:
             self._refuse(answer, refused, s)
+        if answer.line is not None and answer.fault is not None:
+            answer.line.fault = answer.fault.value
         if s.record:
-            self._record(path, body, answer, s.record)
+            self.recent.append(record(path, body, answer))
+            while len(self.recent) > s.record:
+                self.recent.popleft()
         return answer
 
     def replied(self, answer: Answer, now: float) -> None:
         """The answer was sent, as far as its manner lets it."""
         self._release(answer)
+        self._close(answer, answer.status, now)
         self.tally.by_status[answer.status] += 1
         if answer.fault is not None:
             self.tally.by_fault[answer.fault.value] += 1
@@ -208,13 +221,20 @@ class Provider:
         else:
             self.tally.add_good(answer.key, asked.model, len(asked.texts), asked.total)
 
-    def left(self, answer: Answer) -> None:
+    def left(self, answer: Answer, now: float) -> None:
         """The client went away, or its connection was broken, before it had an answer."""
         self._release(answer)
+        self._close(answer, 0, now)
         if answer.fault is not None:
             self.tally.by_fault[answer.fault.value] += 1
         texts, tokens = (len(answer.asked.texts), answer.asked.total) if answer.asked else (0, 0)
         self.tally.left.add(texts, tokens)
+
+    def _close(self, answer: Answer, status: int, now: float) -> None:
+        """Note how a call ended."""
+        line = answer.line
+        if line is not None:
+            line.status, line.ended_s = status, now - self._since
 
     def _release(self, answer: Answer) -> None:
         self.calls.release(answer.calls)
@@ -227,7 +247,7 @@ class Provider:
         """Let a well-formed call through faults, limits and capacity; raises Complain."""
         s, fault = force.settings, answer.fault
         texts, tokens = len(asked.texts), asked.total
-        quota = self._quotas.of(answer.key, asked.model, s)
+        quota = self._quotas.of(answer.key, asked.model, s, now)
         failed = True
         try:
             if fault is not None and fault in REFUSALS:
@@ -253,7 +273,11 @@ class Provider:
         elif fault is not None:
             answer.manner = MANNERS.get(fault, answer.manner)
         answer.asked = asked
-        answer.delay_s = begin - now + work
+        # on its way it is worked on by nobody: servers with a line begin when it is there
+        way = 0.0 if s.servers else s.uplink_ms / 1000.0
+        answer.delay_s = max(0.0, begin - now + work - way)
+        if answer.line is not None:
+            answer.line.work_s = work
 
     def _begin(self, answer: Answer, texts: int, work: float, s: FakeSettings, now: float) -> float:
         """When work on a call begins; raises Complain when there is no capacity."""
@@ -293,19 +317,19 @@ class Provider:
         answer.ready = body
         answer.complaint = complaint
         answer.delay_s = s.refusal_ms / 1000.0
+        if answer.line is not None:
+            answer.line.complaint = complaint.value
 
-    def _record(self, path: str, body: bytes, answer: Answer, most: int) -> None:
-        self.recent.append(
-            {
-                "path": path,
-                "key": key_id(answer.key),
-                "status": answer.status,
-                "fault": answer.fault.value if answer.fault else None,
-                "body": body.decode("utf-8", "replace"),
-            }
-        )
-        while len(self.recent) > most:
-            self.recent.popleft()
+
+def record(path: str, body: bytes, answer: Answer) -> dict[str, object]:
+    """A call as /_fake/calls shows it."""
+    return {
+        "path": path,
+        "key": key_id(answer.key),
+        "status": answer.status,
+        "fault": answer.fault.value if answer.fault else None,
+        "body": body.decode("utf-8", "replace"),
+    }
 
 
 def check_key(form: Form, key: str | None, s: FakeSettings) -> None:
@@ -358,7 +382,7 @@ def passed(over: Over, asked: Asked, wait: float, s: FakeSettings) -> Complain:
 
     `retry` is what a body says about when to come again, where other providers have a header.
     """
-    told = s.tell is not Tell.NONE
+    told = s.words is Words.FIGURES or (s.words is Words.TELL and s.tell is not Tell.NONE)
     says_when = s.retry_after in (RetryAfter.REAL, RetryAfter.RIGHT)
     return Complain(
         COMPLAINTS[over.charged],

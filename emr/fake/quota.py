@@ -1,8 +1,8 @@
 """The limits a minute of one account: calls, tokens and texts, asked together and taken together.
 
 An account is a key, or a model of a key (`Scope`). Limits may change at any time: what was
-counted before stays counted. A thief, somebody else who always uses the same share of the quota,
-leaves the rest of each limit: that much fits, while headers and words tell the whole limit.
+counted before stays counted. A thief, somebody else who uses the same key, takes a share of each
+limit as far as there is room for him (`emr.fake.thief`).
 `now` is seconds on a clock that does not go back.
 """
 
@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from random import Random
 
 from emr.fake.forms.form import LimitState
 from emr.fake.forms.words import Complaint
 from emr.fake.limits import Limiter, Method
 from emr.fake.settings import FakeSettings, Scope, method_of
+from emr.fake.thief import Thief
 
 
 class Charged(Enum):
@@ -54,20 +56,32 @@ def limits_of(s: FakeSettings) -> dict[Charged, float]:
 class Quota:
     """What one account has used."""
 
-    __slots__ = ("_limiters", "_limits")
+    __slots__ = ("_limiters", "_limits", "_rng", "_thieves")
 
-    def __init__(self) -> None:
+    def __init__(self, rng: Random) -> None:
+        """`rng` draws when the thief comes."""
+        self._rng = rng
         self._limiters: dict[Charged, Limiter] = {}
         self._limits: Mapping[Charged, float] = {}
+        self._thieves: dict[Charged, Thief] = {}
 
-    def adjust(self, limits: Mapping[Charged, float], method: Method, thief: float) -> None:
-        """Bring the limits up to date; `thief` is the share that is somebody else's."""
+    def rob(self, thief: float, now: float) -> None:
+        """Let somebody else take his share, up to `now`."""
+        for charged, limiter in self._limiters.items():
+            one = self._thieves.get(charged)
+            if one is None:
+                calls = charged is Charged.CALLS
+                one = self._thieves[charged] = Thief(self._rng, now, calls=calls)
+            one.catch_up(limiter, thief, now)
+
+    def adjust(self, limits: Mapping[Charged, float], method: Method) -> None:
+        """Bring the limits up to date."""
         if limits.keys() != self._limits.keys():
             kept = self._limiters
             self._limiters = {c: kept.get(c) or method.limiter(limits[c]) for c in limits}
         self._limits = limits
         for charged, limiter in self._limiters.items():
-            limiter.limit = limits[charged] * (1.0 - thief)
+            limiter.limit = limits[charged]
 
     def ask(self, amounts: Amounts, now: float) -> Over | None:
         """Take the amounts if all of them fit now; else say which does not, and take nothing."""
@@ -104,13 +118,14 @@ class Quota:
 class Quotas:
     """The quotas of all accounts."""
 
-    __slots__ = ("_method", "_quotas")
+    __slots__ = ("_method", "_quotas", "_rng")
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
+        self._rng = Random(seed)
         self._quotas: dict[tuple[str, str], Quota] = {}
         self._method: Method | None = None
 
-    def of(self, key: str, model: str, settings: FakeSettings) -> Quota | None:
+    def of(self, key: str, model: str, settings: FakeSettings, now: float) -> Quota | None:
         """The quota of that account, up to date; None while no limit is set."""
         limits = limits_of(settings)
         if not limits:
@@ -122,6 +137,7 @@ class Quotas:
         name = (key, model if settings.scope is Scope.MODEL else "")
         quota = self._quotas.get(name)
         if quota is None:
-            quota = self._quotas[name] = Quota()
-        quota.adjust(limits, method, settings.thief)
+            quota = self._quotas[name] = Quota(self._rng)
+        quota.adjust(limits, method)
+        quota.rob(settings.thief, now)
         return quota

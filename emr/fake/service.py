@@ -2,7 +2,7 @@
 
 Control routes, without a key: `GET /_fake/settings`, `POST` to it with the settings to change (a
 JSON object; 400 with the reason changes nothing), `GET /_fake/stats`, `GET /_fake/calls` (the last
-`record` calls), `POST /_fake/reset`.
+`record` calls), `GET /_fake/journal` (a line about each call), `POST /_fake/reset`.
 
 An answer that is due later waits in a timer, not in a task. Only the faults that send a reply in
 parts take a task each.
@@ -57,13 +57,27 @@ class Pending:
 
     __slots__ = ("_answer", "_exchange", "_service", "_task", "_timer")
 
-    def __init__(self, service: FakeService, exchange: Exchange, answer: Answer) -> None:
+    def __init__(self, service: FakeService, exchange: Exchange) -> None:
         self._service = service
         self._exchange = exchange
-        self._answer = answer
+        self._answer: Answer | None = None  # None: it is on its way
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
         exchange.on_gone = self.gone
+        way = service.provider.way_s(service.clock.time())
+        if way > 0.0:
+            self._timer = service.clock.call_later(way, self.arrive)
+        else:
+            self.arrive()
+
+    def arrive(self) -> None:
+        """The call is where it is decided about."""
+        self._timer = None
+        service, exchange = self._service, self._exchange
+        call = Incoming(
+            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body
+        )
+        answer = self._answer = service.provider.answer(call, service.clock.time())
         if answer.manner is Manner.HANG:
             return
         if answer.delay_s > 0.0:
@@ -72,16 +86,18 @@ class Pending:
             self.send()
 
     def gone(self) -> None:
-        """The client left."""
+        """The client left; a call that was on its way never came."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-        self._service.provider.left(self._answer)
+        if self._answer is not None:
+            self._service.provider.left(self._answer, self._service.clock.time())
 
     def send(self) -> None:
         """The answer is due."""
         answer, exchange, service = self._answer, self._exchange, self._service
+        assert answer is not None, "an answer to a call that is on its way: a bug"
         manner = answer.manner
         if manner is Manner.WHOLE:
             headers, body = answer.body()
@@ -89,13 +105,14 @@ class Pending:
             service.provider.replied(answer, service.clock.time())
         elif manner is Manner.RESET:
             exchange.abort()
-            service.provider.left(answer)
+            service.provider.left(answer, service.clock.time())
         else:
             self._task = service.clock.create_task(self._send_parts())
 
     async def _send_parts(self) -> None:
         """A reply that comes in parts, or only in part."""
         answer, exchange = self._answer, self._exchange
+        assert answer is not None, "parts of an answer to a call that is on its way: a bug"
         headers, body = answer.body()
         exchange.begin(answer.status, headers)
         if answer.manner is Manner.DRIP:
@@ -134,10 +151,7 @@ class FakeService:
         if exchange.path.startswith(CONTROL):
             self._control(exchange)
             return
-        call = Incoming(
-            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body
-        )
-        Pending(self, exchange, self.provider.answer(call, self.clock.time()))
+        Pending(self, exchange)
 
     def render(self, exchange: Exchange | None, refusal: Refusal) -> tuple[int, Headers, bytes]:
         """The server's own refusals: bad framing, limits, timeouts."""
@@ -154,6 +168,8 @@ class FakeService:
             reply_json(exchange, 200, plain(provider.settings))
         elif what == ("GET", "calls"):
             reply_json(exchange, 200, list(provider.recent))
+        elif what == ("GET", "journal"):
+            exchange.reply(200, [JSON], orjson.dumps(provider.journal.plain()))
         elif what == ("POST", "reset"):
             provider.reset(self.clock.time())
             reply_json(exchange, 200, {})
@@ -165,7 +181,7 @@ class FakeService:
             else:
                 reply_json(exchange, 200, plain(provider.settings))
         else:
-            known = "GET stats, GET or POST settings, GET calls, POST reset"
+            known = "GET stats, GET or POST settings, GET calls, GET journal, POST reset"
             reply_json(exchange, 404, {"error": f"below {CONTROL} there are {known}"})
 
 

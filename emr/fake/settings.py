@@ -51,6 +51,14 @@ class RetryAfter(Enum):
     JUNK = "junk"
 
 
+class Words(Enum):
+    """Whether the words of a 429 tell the limit, what was used and when to come again."""
+
+    TELL = "tell"  # unless the headers tell nothing
+    FIGURES = "figures"
+    VAGUE = "vague"
+
+
 @dataclass(frozen=True, slots=True)
 class FakeSettings:
     """The settings of one fake provider; every one checked by `check`."""
@@ -66,6 +74,7 @@ class FakeSettings:
     latency_ms_per_text: Annotated[float, "added to the median for each text"] = 0.0
     latency_ms_per_token: Annotated[float, "added to the median for each token"] = 0.0
     refusal_ms: Annotated[float, "the time of a refusal"] = 10.0
+    uplink_ms: Annotated[float, "of a call's time, until it is where limits and faults are"] = 0.0
     servers: Annotated[int, "calls worked on at a time, the others wait; 0: all"] = 0
     waiting: Annotated[int, "calls that may wait for a server before it is overloaded; 0: all"] = 0
     concurrent_calls: Annotated[int, "calls at a time before it is overloaded; 0: any"] = 0
@@ -79,8 +88,9 @@ class FakeSettings:
     burst_s: Annotated[float, "how much of the limit a bucket holds"] = 60.0
     scope: Annotated[Scope, "limits count for each model of a key, or for each key"] = Scope.MODEL
     count_failed: Annotated[bool, "failed and refused calls count as calls too"] = False
-    thief: Annotated[float, "the share of every limit that somebody else uses up"] = 0.0
+    thief: Annotated[float, "the share of every limit that somebody else takes"] = 0.0
     tell: Annotated[Tell, "how much the headers tell about the limits"] = Tell.REAL
+    words: Annotated[Words, "whether the words of a 429 have its figures"] = Words.TELL
     retry_after: Annotated[RetryAfter, "what a 429 says about when to come again"] = RetryAfter.REAL
     # its caps
     max_texts: Annotated[int, "texts of a call; 0: the provider's own"] = 0
@@ -93,6 +103,7 @@ class FakeSettings:
     schedule: Annotated[str, "by seconds: '0-60 error=0.5; 60-120 reset=1 rpm=100; 120- none'"] = ""
     poison: Annotated[str, "texts that are refused: MARKER=index|silent|crash|hang, by commas"] = ""
     record: Annotated[int, "how many of the last calls /_fake/calls shows, with their bodies"] = 0
+    journal: Annotated[bool, "keep a line about each call, for /_fake/journal"] = False
 
 
 DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(FakeSettings)}
@@ -102,7 +113,7 @@ HELP: Mapping[str, str] = {
 }
 # what a schedule cannot change: it would change itself, or what was there before it began
 UNSCHEDULED = frozenset(
-    {"form", "schedule", "seed", "faults", "poison", "counting", "scope", "record"}
+    {"form", "schedule", "seed", "faults", "poison", "counting", "scope", "record", "journal"}
 )
 
 

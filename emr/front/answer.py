@@ -85,6 +85,7 @@ def request_of(
     request.bulk = terms.bulk
     request.user = ask.user
     request.float_text = not ask.base64
+    request.no_store = terms.no_store
     request.arrived = terms.arrived
     return request
 
@@ -113,6 +114,7 @@ def facts(requests: Sequence[Request]) -> Headers:
         providers, models = first.answered_by, first.model
         batch, attempts = first.batch_texts, first.attempts
         queue_s, provider_s = first.queue_s, first.provider_s
+        cached, texts = first.cached, len(first.texts)
     else:
         providers = ", ".join(dict.fromkeys([r.answered_by for r in requests]))
         models = ", ".join(dict.fromkeys([r.model for r in requests]))
@@ -120,12 +122,14 @@ def facts(requests: Sequence[Request]) -> Headers:
         attempts = sum([r.attempts for r in requests])
         queue_s = max([r.queue_s for r in requests])
         provider_s = max([r.provider_s for r in requests])
+        cached = sum([r.cached for r in requests])
+        texts = sum([len(r.texts) for r in requests])
     return [
         JSON,
         (b"x-emr-provider", header_value(providers)),
         (b"x-emr-model", header_value(models)),
         (b"x-emr-batch", b"%d" % batch),
-        (b"x-emr-cache", b"miss"),
+        (b"x-emr-cache", b"miss" if not cached else b"partial" if cached < texts else b"hit"),
         (b"x-emr-attempts", b"%d" % attempts),
         (
             b"server-timing",

@@ -57,6 +57,7 @@ class EmbeddingsBatch:
             except Refused as refused:
                 refusal = in_callers_terms(refused.refusal, sub.ask, f"requests[{i}].")
                 raise Refused(refusal) from None
+        means.desk.admit(principal, plans, len(plans))
         call = _Call(means, exchange, ask)
         exchange.on_gone = call.gone
         call.begin(plans, terms)

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Params, Request
+
+
+class KeyLimits(NamedTuple):
+    """What a key may use, None where nothing is said."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_month: int | None = None
+
+
+NO_LIMITS = KeyLimits()  # the one value for it: compared by identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,7 @@ class Principal:
     name: str
     providers: frozenset[str] | None = None
     bulk_only: bool = False
+    limits: KeyLimits = NO_LIMITS
 
 
 @dataclass(slots=True)
@@ -81,6 +93,13 @@ class Desk(Protocol):
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         """The order in which to try them: as given, those that would wait or fail now last."""
+
+    def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
+        """Hold so many requests, which go where `plans` say, against the key's own limits.
+
+        To be asked once for all that a caller asks for at a time, before any of it is submitted.
+        Raises Refused: quota_exceeded.
+        """
 
     def submit(self, plan: Plan, request: Request) -> None:
         """Take a request in. `request.done` is called once, perhaps before this returns."""

@@ -24,6 +24,7 @@ from emr.lane.refusal import Refusal, Refused
 
 Handler = Callable[[Exchange, tuple[str, ...]], None]
 Answered = Callable[[int, int, float], None]
+Limits = Callable[[Principal], Headers]
 
 PATH_SHOWN_MAX = 200  # characters of an unknown path in the 404: enough to see a typing error
 
@@ -114,7 +115,8 @@ class FrontService:
     """The server's `Service` over a table of routes.
 
     `answered`, when given, is called for every answer with the route's number in `routes` (-1 for
-    none), the status, and the seconds since the head was complete.
+    none), the status, and the seconds since the head was complete. `limits` gives the headers that
+    tell a key what it has left.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class FrontService:
         keys: Keys,
         clock: Callable[[], float],
         answered: Answered | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.routes = tuple(routes)
         self._table = Table(self.routes)
@@ -130,6 +133,7 @@ class FrontService:
         self._keys = keys
         self._clock = clock
         self._answered = answered
+        self._limits = limits
         # not a secret, only unique over restarts, so a counter does: a uuid4 costs 2 µs a request
         self._start = secrets.token_hex(6)
         self._count = count(1)
@@ -226,7 +230,10 @@ class FrontService:
             visit = exchange.context
             assert isinstance(visit, Visit)
             self._answered(visit.number, status, self._clock() - visit.started)
-        return [*headers, (b"x-request-id", exchange.request_id.encode("ascii"))]
+        answer = [*headers, (b"x-request-id", exchange.request_id.encode("ascii"))]
+        if self._limits is not None and isinstance(exchange.principal, Principal):
+            answer += self._limits(exchange.principal)
+        return answer
 
 
 def _no_route(exchange: Exchange) -> Refusal:

@@ -39,7 +39,9 @@ def start(means: Means, exchange: Exchange, ask: Ask, terms: Terms) -> None:
     """Resolve every name, then ask. Raises Refused for the first that cannot be asked."""
     principal = principal_of(exchange)
     plans = [means.desk.resolve(replace(ask, provider=name), principal) for name in ask.providers]
-    policy = _All if ask.policy == "all" else _Any
+    asks_all = ask.policy == "all"
+    means.desk.admit(principal, plans if asks_all else plans[:1], 1)
+    policy = _All if asks_all else _Any
     course: _All | _Any = policy(means, exchange, ask, terms)
     exchange.on_gone = course.gone
     course.begin(plans)

@@ -45,6 +45,7 @@ class Embeddings:
             several.start(means, exchange, ask, terms)
             return
         plan = means.desk.resolve(ask, principal)
+        means.desk.admit(principal, (plan,), 1)
         one = _One(means, self._form, exchange, ask)
         one.request = request = request_of(plan, ask, terms, principal, one.done)
         exchange.on_gone = one.gone

@@ -1,4 +1,4 @@
-"""On what terms a request waits: its class and its deadline, from headers, its size and its key."""
+"""On what terms a request waits: class, deadline, cache, from headers, its size and its key."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ TIMEOUT_MIN_S = 0.001
 # what OpenAI's SDKs say of their own timeout, in seconds: Python's, then Node's
 STAINLESS = (b"x-stainless-read-timeout", b"x-stainless-timeout")
 
+# of Cache-Control; among other words, in either case
+_NO_STORE = re.compile(rb"(?:^|,)\s*no-store\s*(?:,|$)", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,7}")
 
 
 class Terms(NamedTuple):
-    """`deadline` and `arrived` are in the core's clock, seconds."""
+    """`deadline` and `arrived` are in the core's clock, seconds.
+
+    `no_store`: nothing is taken from the cache, and nothing kept in it.
+    """
 
     bulk: bool
     arrived: float
     deadline: float
+    no_store: bool = False
 
 
 def terms_of(
@@ -39,7 +45,9 @@ def terms_of(
     timeout_s = _timeout_s(headers)
     if timeout_s is None:
         timeout_s = desk.default_timeout_s(bulk)
-    return Terms(bulk, now, now + timeout_s)
+    asked = headers.get(b"cache-control")
+    no_store = asked is not None and _NO_STORE.search(asked) is not None
+    return Terms(bulk, now, now + timeout_s, no_store)
 
 
 def _is_bulk(headers: dict[bytes, bytes], texts: int, principal: Principal) -> bool:

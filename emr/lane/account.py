@@ -19,6 +19,7 @@ from emr.lane.effects import Effects, Note
 from emr.lane.fair import FairOrder
 from emr.lane.fill import Threshold
 from emr.lane.flight import Flight, Flights, Waiter
+from emr.lane.forecast import Outlook
 from emr.lane.gate import TRIED_AGAIN, Gate, Reason
 from emr.lane.lane import Lane
 from emr.lane.latency import Latency
@@ -62,18 +63,20 @@ class Account:
         self.patience_ends = math.inf  # of the first waiting request to lose it, or before
         self.touched = False  # something happened to it since the last step
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
-        # the accounts that may answer for it, itself included
-        self.family: Sequence[Account] = (self,)
+        self.family: Sequence[Account] = (self,)  # that may answer for it, itself included
         self.taken = 0.0  # texts that were let in, over the weight: of equals the least is next
         self.passed = 0  # requests that went to another member since it worked on anything
+        self.outlook: Outlook | None = None  # until something happens
         self.last_params: Params | None = None
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added
         self.calls = 0
 
     # what waits
 
-    def aside(self) -> list[Ticket]:
+    def aside(self) -> Sequence[Ticket]:
         """The tickets that wait outside lanes: in back-off, or for an isolation call."""
+        if self.resting.empty and not self.isolation.trials:
+            return ()
         return self.resting.tickets + self.isolation.tickets
 
     def waiting(self) -> Iterator[Ticket]:
@@ -108,13 +111,13 @@ class Account:
     # tickets come and go
 
     def enter(self, request: Request, now: float) -> None:
-        """Let a request that was weighed wait, whole, in its lane."""
+        """Let what is wanted of a request that was weighed wait in its lane."""
         if not request.bulk:
             self.pace.interactive_came(now)
         self.last_params = request.params
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:
-            self._wait(request, range(len(request.texts)), now, alone=alone)
+            self._wait(request, request.wanted, now, alone=alone)
             return
         held, known = self.flights.join(request)
         for place, flight in known:
@@ -212,8 +215,7 @@ class Account:
         """The estimates changed: what waits is weighed by them; what flies, when it comes back."""
         flying = {ticket.request for batch in self.flying for ticket in batch.tickets}
         for request in flying | {ticket.request for ticket in self.waiting()}:
-            ids = request.params.token_ids
-            request.tokens = self.caps.weigh(request.texts, token_ids=ids)
+            request.weigh(self.caps)
         for lane in self.lanes.values():
             lane.weigh_again()
         for ticket in self.aside():

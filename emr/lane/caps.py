@@ -84,6 +84,13 @@ class Caps:
         """The tokens that a byte of text is taken for."""
         return self._ratio.value
 
+    def guess(self, tokens_a_byte: float) -> None:
+        """What is known of the tokens of a byte before the first call. Raises ValueError."""
+        if not 0.0 < tokens_a_byte <= 1.0:
+            raise ValueError("a byte is at most one token, and some part of it")
+        self._ratio = Ratio(tokens_a_byte)
+        self._weighed_by = tokens_a_byte
+
     def weigh(self, texts: Sequence[bytes], *, token_ids: bool) -> list[int]:
         """The estimates for JSON texts; of token ids the count."""
         if token_ids:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from emr.lane import patience, words
 from emr.lane.account import Account
-from emr.lane.forecast import forecast, longest
+from emr.lane.forecast import forecast, none_longer
 from emr.lane.gate import LATCHES, TRIED_AGAIN, Reason
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Request
@@ -50,7 +50,7 @@ def _gate_says_no(account: Account, request: Request, now: float) -> Refusal | N
 def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
     """Whether the wait would pass the deadline: asked in full only when it could at all."""
     left = request.deadline - now
-    if account.gate.reason in TRIED_AGAIN or longest(account, request, now) <= left:
+    if account.gate.reason in TRIED_AGAIN or none_longer(account, request, left, now):
         return None
     found = forecast(account, request, now)
     # what goes at once is not refused for the time of its call: that is only known from calls
@@ -61,8 +61,7 @@ def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
 
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
     settings = account.settings
-    whole = request.params.whole
-    size = sum([len(text) for text in request.texts]) if whole is None else len(whole)
+    size = _size_of(request)
     total = sum([each.bytes for each in accounts]) + size
     if total > settings.max_queue_bytes:
         return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
@@ -86,6 +85,16 @@ def _full(account: Account, request: Request, accounts: Collection[Account]) -> 
             "share one"
         )
     return None
+
+
+def _size_of(request: Request) -> int:
+    """The bytes that would wait."""
+    if request.params.whole is not None:
+        return len(request.params.whole)
+    texts = request.texts
+    if request.cached:
+        texts = [texts[place] for place in request.wanted]
+    return sum([len(text) for text in texts])
 
 
 def _bytes_of(caller: str, accounts: Collection[Account]) -> int:

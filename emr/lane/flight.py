@@ -55,7 +55,7 @@ class Flights:
             table = self._by_lane[request.params] = {}
         held: list[int] = []
         known: list[tuple[int, Flight]] = []
-        for place in range(len(request.texts)):
+        for place in request.wanted:
             key = self._key(request, place)
             flight = table.get(key)
             if flight is None:

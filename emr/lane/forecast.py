@@ -54,7 +54,7 @@ def forecast(account: Account, request: Request, now: float) -> Forecast:
     """When a request that comes now would be answered."""
     order, caps = account.order, account.caps
     start = order.start(request)
-    texts, tokens = len(request.texts), sum(request.tokens)
+    texts, tokens = len(request.wanted), sum(request.tokens)
     calls = max(texts / caps.max_texts, tokens / caps.max_tokens)
     before = max(0.0, 1.0 - 1.0 / calls) if calls else 0.0  # of itself, before its last call
     last = start + before * tokens / weight_of(flow_of(request))
@@ -73,15 +73,36 @@ def forecast(account: Account, request: Request, now: float) -> Forecast:
     return found
 
 
-def longest(account: Account, request: Request, now: float) -> float:
-    """No forecast for a request that comes now is longer. Cheap."""
-    all_s = _time_of(account, _all(account, request), now).wait_s
-    return max(OVERTAKEN * all_s, account.gate.until - now)
+@dataclass(slots=True)
+class Outlook:
+    """While no more texts and tokens than these wait, no forecast is longer."""
+
+    texts: float
+    tokens: float
+    wait_s: float
+
+
+def none_longer(account: Account, request: Request, left_s: float, now: float) -> bool:
+    """Whether no forecast for a request that comes now is longer. Cheap: asked of every request.
+
+    A first answer is for twice what waits and a call more, and is kept until the account's next
+    step, for those who come by then.
+    """
+    if account.gate.until - now > left_s:
+        return False
+    coming = _all(account, request)
+    kept = account.outlook
+    if kept is None or coming.texts > kept.texts or coming.tokens > kept.tokens:
+        caps = account.caps
+        more = Ahead(2.0 * coming.texts + caps.max_texts, 2.0 * coming.tokens + caps.max_tokens)
+        kept = Outlook(more.texts, more.tokens, OVERTAKEN * _time_of(account, more, now).wait_s)
+        account.outlook = kept
+    return kept.wait_s <= left_s or OVERTAKEN * _time_of(account, coming, now).wait_s <= left_s
 
 
 def _all(account: Account, request: Request) -> Ahead:
     """All that waits, and the request."""
-    texts, tokens = len(request.texts), sum(request.tokens)
+    texts, tokens = len(request.wanted), sum(request.tokens)
     return Ahead(float(account.texts + texts), float(account.tokens + tokens))
 
 

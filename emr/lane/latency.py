@@ -14,6 +14,7 @@ against b) grow without bound; after some hundred calls the fit is noise.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 
 from emr.lane.settings import LaneSettings
@@ -33,6 +34,29 @@ TAIL_FACTOR = 4.0
 SPARED = 1.5  # times the tail: cut off at the tail itself, one good call in a hundred would break
 
 
+class Tail:
+    """The 99th percentile of the last samples of a size class, which are kept in two orders."""
+
+    __slots__ = ("_by_age", "_by_size")
+
+    def __init__(self) -> None:
+        self._by_age: deque[float] = deque()
+        self._by_size: list[float] = []
+
+    def took(self, seconds: float) -> None:
+        """A call took so long."""
+        if len(self._by_age) == SAMPLES:
+            del self._by_size[bisect_left(self._by_size, self._by_age.popleft())]
+        self._by_age.append(seconds)
+        insort(self._by_size, seconds)
+
+    @property
+    def seconds(self) -> float | None:
+        """None while too few are known."""
+        known = len(self._by_size)
+        return None if known < ENOUGH_CALLS else self._by_size[int(known * 0.99)]
+
+
 class Latency:
     """The latency model of one account."""
 
@@ -44,7 +68,7 @@ class Latency:
         self._a, self._b = FIRST_GUESS_S, 0.0
         self._p = (1e3, 0.0, 1e-3)  # covariance: variances of a and b, and between them
         self._largest = float(LARGEST_MIN)
-        self._tails: dict[int, deque[float]] = {}
+        self._tails: dict[int, Tail] = {}
 
     def took(self, tokens: int, seconds: float) -> None:
         """A call of so many tokens ended well after so long."""
@@ -54,8 +78,8 @@ class Latency:
         self.calls += 1
         tail = self._tails.get(tokens.bit_length())
         if tail is None:
-            tail = self._tails[tokens.bit_length()] = deque(maxlen=SAMPLES)
-        tail.append(seconds)
+            tail = self._tails[tokens.bit_length()] = Tail()
+        tail.took(seconds)
         self._fit(float(tokens), seconds)
 
     def _fit(self, x: float, y: float) -> None:
@@ -88,9 +112,7 @@ class Latency:
     def tail_s(self, tokens: int) -> float | None:
         """The 99th percentile of calls of that size, None while too few are known."""
         tail = self._tails.get(tokens.bit_length())
-        if tail is None or len(tail) < ENOUGH_CALLS:
-            return None
-        return sorted(tail)[min(len(tail) - 1, int(len(tail) * 0.99))]
+        return None if tail is None else tail.seconds
 
     def first_byte_s(self, batch: Batch, settings: LaneSettings, now: float) -> float:
         """How long this call may take to its first byte.

@@ -27,6 +27,8 @@ bucket's store was used up 20 s.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 BETA = 0.7  # of a first cut, or an unexpected one
 BETA_CONFIRMED = 0.95
@@ -46,6 +48,12 @@ TOLD_CALLS = 200.0  # between two tries of a told limit at the most, where that 
 FORGOTTEN_S = 600.0  # without demand: the plan may be another one now
 FULL_PART = 0.01  # of w_max, or one call: what may be missing in a full minute
 LEAST = 1.0  # a minute
+
+# what outlives a restart; all else is of the present minute
+REMEMBERED = (
+    "w_max", "announced_limit", "cuts", "_x", "_tau", "_beta", "_before", "_let_through",
+    "_told_times",
+)  # fmt: skip
 
 
 class Learner:
@@ -163,3 +171,37 @@ class Learner:
         self._beta, self._tau = 1.0, wait_s  # w stays at w_max until x is over 0
         self._x = -1.0
         self.cuts += 1
+
+
+def remember_limit(learner: Learner) -> dict[str, float | None]:
+    """The state of a limit as plain numbers, null for infinite; a new one can go on from there."""
+    return {name.strip("_"): _finite(getattr(learner, name)) for name in REMEMBERED}
+
+
+def recall_limit(learner: Learner, state: Mapping[str, Any], *, configured: bool) -> None:
+    """Let a new limit go on where another was; a ceiling of headers only where none is configured.
+
+    Raises KeyError, TypeError, ValueError when it is nothing that `remember_limit` gives.
+    """
+    given = {name: state[name.strip("_")] for name in REMEMBERED}
+    known = {n: math.inf if value is None else float(value) for n, value in given.items()}
+    if not (
+        known["w_max"] >= LEAST
+        and -1.0 <= known["_x"] < math.inf
+        and 0.0 < known["_beta"] <= 1.0
+        and 0.0 < known["_tau"] < math.inf
+        and known["cuts"] >= 0.0
+        and known["_told_times"] >= 0.0
+        and known["announced_limit"] > 0.0
+        and not math.isnan(known["_before"] + known["_let_through"])
+    ):
+        raise ValueError("this is not the state of a limit")
+    announced = known.pop("announced_limit")
+    for name, value in known.items():
+        setattr(learner, name, int(value) if name in ("cuts", "_told_times") else value)
+    if announced < math.inf and not configured:
+        learner.announced_limit = learner.ceiling = announced
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or value == math.inf else value

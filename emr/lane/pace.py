@@ -40,7 +40,8 @@ class Pace:
     """The limits of one account."""
 
     __slots__ = (
-        "_flying", "_landed", "_last", "_sent_at", "even_until", "lessons", "meters", "rtt_s",
+        "_flying", "_landed", "_last", "_refreshed_at", "_sent_at", "even_until", "lessons",
+        "meters", "rtt_s",
     )  # fmt: skip
 
     def __init__(self, spec: AccountSpec) -> None:
@@ -52,6 +53,7 @@ class Pace:
         self._landed: deque[Entry] = deque()
         self._last: Entry | None = None  # of the call sent last, and when
         self._sent_at = 0.0
+        self._refreshed_at = -math.inf
 
     # what is known
 
@@ -182,6 +184,9 @@ class Pace:
 
     def refresh(self, now: float) -> None:
         """Let what is a minute old leave the log; before anything that it has room for is asked."""
+        if now == self._refreshed_at:  # a step asks several times
+            return
+        self._refreshed_at = now
         if self.lessons.started is None:
             self._start(now)
         for meter in self.meters.values():

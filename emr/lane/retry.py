@@ -130,6 +130,11 @@ class Resting:
         self._owing = deque(group for group in owing if group)
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing rests."""
+        return not (self._timed or self._owing)
+
+    @property
     def tickets(self) -> list[Ticket]:
         """All that rest."""
         return [entry[2] for entry in self._timed] + [t for group in self._owing for t in group]

@@ -74,7 +74,7 @@ class Roster:
         """Take a request in that any of `members` may answer, or refuse it at the door."""
         request.arrived = now
         request.members = members
-        request.tokens = members[0].caps.weigh(request.texts, token_ids=request.params.token_ids)
+        request.weigh(members[0].caps)
         account = choose(members, request, now)
         request.answered_by = account.spec.provider
         refusal = door.refused(account, request, self.accounts, now)
@@ -98,6 +98,7 @@ class Roster:
         out = Effects()
         settle(account, batch, outcome, now, out)
         account.touched = True
+        account.outlook = None
         self._end(out)
         return out
 

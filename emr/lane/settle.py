@@ -17,7 +17,7 @@ from emr.lane.gate import LATCHES, TRIED_AGAIN, Known, Reason
 from emr.lane.poison import Part, Trial
 from emr.lane.retry import backoff_s
 from emr.lane.slots import OVERLOADED, SLOW, TIMED_OUT
-from emr.lane.split import give
+from emr.lane.split import give, waste
 from emr.lane.ticket import Batch, Request, Ticket
 from emr.lane.verdict import Ending, Outcome, Reply, Verdict
 
@@ -77,10 +77,12 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
 
 
 def _measured(account: Account, batch: Batch, outcome: Outcome, reply: Reply) -> Outcome:
-    """The outcome; that of a broken call when its vectors have a wrong length."""
+    """The outcome; that of a broken call, but billed, when its vectors have a wrong length."""
     fault = account.lengths.fault(batch.lane_params, reply.dimensions)
     if not fault:
         return outcome
+    if reply.tokens is not None:
+        waste(batch, reply.tokens)
     verdict = Verdict(Ending.PROTOCOL, outcome.verdict.status, fault)
     return replace(outcome, verdict=verdict, reply=None)
 
@@ -195,10 +197,17 @@ def _answer(account: Account, batch: Batch, reply: Reply, now: float, out: Effec
     seconds = now - batch.sent_at
     account.latency.took(batch.tokens, seconds)
     estimates_changed = account.caps.succeeded(batch, reply.tokens, now)
-    complete = give(batch, reply, seconds, account.flights)
-    for request in complete:
-        request.answered_by = account.spec.provider
-    out.ended.extend(complete)
+    provider = account.spec.provider
+    for request in give(batch, reply, seconds, account.flights, provider):
+        request.answered_by = provider
+        if request.mixed:
+            if request.cached:
+                request.ask_anew()
+                request.weigh(account.caps)
+                account.enter(request, now)
+                continue
+            request.refusal = words.mixed(provider)
+        out.ended.append(request)
     if estimates_changed:
         account.weigh_again()
 

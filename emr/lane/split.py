@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emr.lane.flight import Flights
-from emr.lane.ticket import Batch, Request
+from emr.lane.ticket import Batch, Origin, Request, Ticket
 from emr.lane.verdict import Reply
 
 
@@ -33,7 +33,9 @@ def share(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[Request]:
+def give(
+    batch: Batch, reply: Reply, seconds: float, flights: Flights, provider: str
+) -> list[Request]:
     """Put the vectors of `reply` into the requests of the batch, and book what was billed.
 
     Who waited for a text beside its holder gets the same vector, and an equal share of the text's
@@ -42,12 +44,13 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
     """
     vectors = reply.vectors
     assert reply.body is not None or len(vectors) == batch.texts, "a count not checked: a bug"
+    origin = Origin(reply.dimensions, reply.model, provider)
     complete: list[Request] = []
     shares: list[tuple[Request, int]] = []
     at = 0
     for ticket in batch.tickets:
         request, places = ticket.request, ticket.places
-        weight = ticket.tokens
+        weight = _weight(ticket)
         for place, waiters in flights.end(request, places):
             vector = vectors[at + places.index(place)]
             own, *parts = share(request.tokens[place], [1] * (len(waiters) + 1))
@@ -58,6 +61,7 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 waiter.attempts = max(1, waiter.attempts)
                 _tell(waiter, batch, reply, seconds)
                 if not waiter.ended:
+                    waiter.measure(origin)
                     waiter.vectors[where] = vector
                     _take(waiter, 1, complete)
         shares.append((request, weight))
@@ -67,12 +71,28 @@ def give(batch: Batch, reply: Reply, seconds: float, flights: Flights) -> list[R
                 request.body = reply.body
                 _take(request, request.missing, complete)
             else:
+                request.measure(origin)
                 for offset, place in enumerate(places, at):
                     request.vectors[place] = vectors[offset]
                 _take(request, len(places), complete)
         at += len(places)
-    _bill(shares, reply.tokens)
+    _bill(batch, shares, reply.tokens)
     return complete
+
+
+def waste(batch: Batch, tokens: int) -> None:
+    """Book what the provider billed for a reply of no use: those whose texts were sent pay."""
+    _bill(batch, [(ticket.request, _weight(ticket)) for ticket in batch.tickets], tokens)
+
+
+def _weight(ticket: Ticket) -> int:
+    """The estimated tokens of a ticket's texts, as they are now.
+
+    Not those that it was sent with: the estimates may have changed since, and a share of a text
+    taken off a sum of others would be less than nothing.
+    """
+    tokens, places = ticket.request.tokens, ticket.places
+    return tokens[places[0]] if len(places) == 1 else sum([tokens[place] for place in places])
 
 
 def _tell(request: Request, batch: Batch, reply: Reply, seconds: float) -> None:
@@ -88,9 +108,10 @@ def _take(request: Request, texts: int, complete: list[Request]) -> None:
         complete.append(request)
 
 
-def _bill(shares: Sequence[tuple[Request, int]], total: int | None) -> None:
+def _bill(batch: Batch, shares: Sequence[tuple[Request, int]], total: int | None) -> None:
     """Book the call's tokens: what the provider counted, else the estimates."""
     weights = [weight for _, weight in shares]
     billed = weights if total is None else share(total, weights)
-    for (request, _), tokens in zip(shares, billed, strict=True):
+    batch.bill = [(request, tokens) for (request, _), tokens in zip(shares, billed, strict=True)]
+    for request, tokens in batch.bill:
         request.billed += tokens

@@ -40,6 +40,7 @@ first_tag = attrgetter("first_tag")
 def step(account: Account, now: float, out: Effects) -> None:
     """Send what may go now, end what waited too long, and set `account.wake`."""
     account.touched = False
+    account.outlook = None
     resting = account.resting
     for ticket in resting.over(now, account.credits):
         family.retry(account, ticket, now)

@@ -14,6 +14,7 @@ from emr.lane.verdict import OK, Verdict
 
 if TYPE_CHECKING:
     from emr.lane.account import Account
+    from emr.lane.caps import Caps
     from emr.lane.poison import Part, Trial
 
 
@@ -37,6 +38,31 @@ class Params(NamedTuple):
     path: str | None = None
 
 
+class Origin(NamedTuple):
+    """What vectors are: so many numbers, of the model that the reply named, by this provider.
+
+    `provider` is empty where it is not known any more.
+    """
+
+    length: int
+    model: str
+    provider: str
+
+    def is_of(self, other: Origin) -> bool:
+        """Whether both are of one model, whoever answered."""
+        return self.length == other.length and self.model == other.model
+
+    def was_exchanged(self, now: Origin) -> bool:
+        """Whether vectors that come `now` are of another model than these were.
+
+        Two providers of a family may call one model by two names; the same provider has exchanged
+        it, as behind a name like `latest`.
+        """
+        if self.length != now.length:
+            return True
+        return self.model != now.model and self.provider in ("", now.provider)
+
+
 # the order of tickets: S of the fair queue; of equals, interactive (False) before bulk
 Tag = tuple[float, bool]
 
@@ -48,6 +74,10 @@ class Request:
     are the estimates of each, computed once. `done` is called exactly once, in the turn in which
     the last vector or the first final error came; `refusal` tells which. `deadline` and `arrived`
     are in the core's clock, seconds.
+
+    `space` names whose vectors these are: requests of equal space and params get equal vectors for
+    equal texts. None keeps a request out of the cache. `wanted` are the places of the texts that
+    the cache did not have; only these wait in lanes.
     """
 
     __slots__ = (
@@ -58,6 +88,7 @@ class Request:
         "billed",
         "body",
         "bulk",
+        "cached",
         "caller",
         "deadline",
         "done",
@@ -67,15 +98,20 @@ class Request:
         "left",
         "members",
         "missing",
+        "mixed",
         "model",
+        "no_store",
+        "origin",
         "params",
         "provider_s",
         "queue_s",
         "refusal",
+        "space",
         "texts",
         "tokens",
         "user",
         "vectors",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -94,11 +130,17 @@ class Request:
         self.members: Sequence[Account] = ()  # the accounts that may answer it
         self.user: str | None = None
         self.float_text = True  # the caller wants numbers, not base64
+        self.no_store = False  # the caller wants nothing of the cache, and nothing kept in it
+        self.space: str | None = None
         self.arrived = 0.0
         self.deadline = deadline
         self.tokens: Sequence[int] = ()
         # how it goes
         self.vectors: list[bytes] = [b""] * len(texts)
+        self.wanted: Sequence[int] = range(len(texts))
+        self.cached = 0  # texts that the cache had
+        self.origin: Origin | None = None  # of its vectors, None while there is none
+        self.mixed = False  # it got vectors of two models
         # the body of one that is passed on whole counts as one, even if it has no texts
         self.missing = len(texts) if params.whole is None else 1
         self.left = False  # the caller went away
@@ -120,6 +162,38 @@ class Request:
     def ended(self) -> bool:
         """Whether nothing more can come of it: answered, refused, or its caller left."""
         return self.missing == 0 or self.refusal is not None or self.left
+
+    def recall(self, wanted: Sequence[int], origin: Origin) -> None:
+        """Vectors of the cache are in place, for all but `wanted`."""
+        self.cached += len(self.wanted) - len(wanted)
+        self.wanted = wanted
+        self.missing = len(wanted)
+        self.model = origin.model
+        self.origin = origin
+
+    def measure(self, origin: Origin) -> None:
+        """It gets a vector of a call."""
+        known = self.origin
+        if known is None:
+            self.origin = origin
+        elif known.length != origin.length or (self.cached and known.was_exchanged(origin)):
+            self.mixed = True
+
+    def ask_anew(self) -> None:
+        """What the cache had is of a model that was exchanged: all of it is wanted."""
+        self.wanted = range(len(self.texts))
+        self.missing = len(self.texts)
+        self.cached = 0
+        self.origin = None
+        self.mixed = False
+
+    def weigh(self, caps: Caps) -> None:
+        """Estimate the tokens of each text; what the cache had weighs nothing."""
+        self.tokens = weighed = caps.weigh(self.texts, token_ids=self.params.token_ids)
+        if self.cached:
+            self.tokens = tokens = [0] * len(weighed)
+            for place in self.wanted:
+                tokens[place] = weighed[place]
 
 
 class Ticket:
@@ -179,8 +253,8 @@ class Batch:
     """The tickets of one lane that travel in one call, in the order of their texts."""
 
     __slots__ = (
-        "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number", "part",
-        "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
+        "bill", "bytes", "canary", "epoch", "first_try", "float_text", "lane_params", "number",
+        "part", "probe", "sent_at", "short", "texts", "tickets", "tokens", "trial", "user",
     )  # fmt: skip
 
     def __init__(self, params: Params, tickets: list[Ticket]) -> None:
@@ -203,6 +277,8 @@ class Batch:
         self.trial: Trial | None = None  # an isolation call: of this trial, and what it is in it
         self.part: Part | None = None
         self.short = False  # its time to the first byte is under what such calls need
+        # set when the reply came: who pays how many of the tokens that the provider billed
+        self.bill: Sequence[tuple[Request, int]] = ()
 
     def payload(self) -> list[bytes]:
         """The JSON texts, in the order in which the vectors come back."""

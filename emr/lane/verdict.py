@@ -34,6 +34,8 @@ class Dimension(Enum):
     TOKENS = "tokens"
     ITEMS = "items"  # texts
 
+    __hash__ = object.__hash__  # there is one of each; Enum's own is a call, 40 times a request
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -102,6 +102,15 @@ def bad_text(provider: str, verdict: Verdict, words: str, param: str | None) -> 
     return Refusal("validation_error", sentence(provider, verdict, words), param=param)
 
 
+def mixed(provider: str) -> Refusal:
+    """The 502 of a request whose calls brought vectors of two lengths."""
+    return Refusal(
+        "provider_error",
+        f"{provider} answered one call with vectors of another length than the other: its model "
+        "was exchanged meanwhile; ask again",
+    )
+
+
 def held_back(provider: str, ending: Ending, wait_s: float, words: str) -> Refusal:
     """The 429 or 503 of a request that a rate limit, or used up capacity, keeps too long."""
     wait_s = max(0.001, wait_s)

@@ -67,7 +67,7 @@ async def _load(port: int, calls: int) -> None:
     call = Call(Params("m"), [b'"a text"'])
 
     async def exchange() -> None:
-        answer = await transport.exchange(endpoint, HEAD, REQUEST_BODY, 10.0, 10.0)
+        answer = await transport.exchange(endpoint, HEAD + REQUEST_BODY, 10.0, 10.0)
         assert answer.body == BODY
 
     async def whole() -> None:

@@ -61,7 +61,7 @@ class Operated(Overlooked):
         works = Works(lambda: {"server": {}}, self._reload, self._drain, self.overview.learned_caps)
         self.admin = Admin(self.keys, self.providers, works, self.loop)
         makers = self.accounts._makers
-        after = After(self._cleared, self.drift)
+        after = After(self._cleared, self.drift, self.ledger.called_by_operator)
         self.trials = Trials(self.providers, makers, self.catalogue, after)
 
     async def __aexit__(self, *error: object) -> None:

@@ -18,12 +18,14 @@ from emr.app import endpoint_of, row_rules
 from emr.control.accounts import Accounts, Makers
 from emr.control.catalogue import Catalogue
 from emr.control.desk import FrontDesk
+from emr.control.ledger import Ledger
 from emr.control.providers import Environs, Providers
+from emr.control.quotas import Quotas
 from emr.control.rows import Row, Source
 from emr.control.settings import Server, Settings
 from emr.control.store import Store
 from emr.control.vocabulary import Vocabulary
-from emr.front.desk import Ask, Plan, Principal
+from emr.front.desk import NO_LIMITS, Ask, Plan, Principal
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
 from emr.lane.settings import Home, LaneSettings
@@ -81,9 +83,16 @@ class Routed:
         self.pump = Pump(Roster(LaneSettings(), random.Random(1)), self.loop)
         self.accounts = Accounts(self.pump, Makers(KINDS, self.key_of, self.caller_of, home_of_row))
         self.catalogue = Catalogue(KINDS, self.providers, settings)
+        self.wall = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+        self.quotas = Quotas(self.pump.clock, lambda: self.wall, NO_LIMITS)
+        self.ledger = Ledger(self.quotas, self.catalogue.price, lambda: None)
+        self.desk = FrontDesk(
+            self.providers, self.accounts, self.pump, self.catalogue, self.quotas, self.ledger
+        )
         self.environment: dict[str, str] = {"TIKTOKEN_CACHE_DIR": "/nowhere"}
-        vocabulary = Vocabulary(self.environment, SMALL_CHECKSUM)
-        self.desk = FrontDesk(self.providers, self.accounts, self.pump, self.catalogue, vocabulary)
+        self.desk.vocabulary = Vocabulary(self.environment, SMALL_CHECKSUM)
+        self.pump.observe = self.ledger.called
+        self.pump.observe_end = self.ledger.ended
         self.providers.on_change.append(self._changed)
 
     async def __aenter__(self) -> Routed:

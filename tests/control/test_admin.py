@@ -29,6 +29,7 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 KEY_FIELDS = {
     "id", "name", "key_prefix", "created_at", "revoked_at", "last_used_at", "expires_at",
     "requests_per_minute", "tokens_per_minute", "tokens_per_month", "providers", "max_priority",
+    "replaces",
 }  # fmt: skip
 PROVIDER_FIELDS = {
     "name", "provider_type", "api_key_env_var", "endpoint", "model", "enabled", "created_at",

@@ -275,3 +275,66 @@ def test_a_body_that_is_passed_on_names_the_providers_model(whole: bytes, same: 
     got = Catalogue.with_model(whole, "m")
     assert (got is whole) is same
     assert orjson.loads(got) == orjson.loads(whole) | {"model": "m"}
+
+
+# spaces of vectors
+
+
+def space(routed: Routed, name: str, model: str) -> str:
+    row = routed.providers.get(name)
+    assert row is not None
+    return routed.catalogue.space(row, model)
+
+
+@looked_up(
+    row_of("voyage", "voyage", models=[NEW]),
+    row_of("again", "voyage", api_key_env_var="ANOTHER_KEY", models=[NEW]),
+    row_of("like", "voyage", endpoint="https://elsewhere.test/v1"), row_of("cohere", "cohere"),
+)  # fmt: skip
+def test_one_type_with_one_length_at_its_own_address_is_one_space(routed: Routed) -> None:
+    assert space(routed, "voyage", CODE) == space(routed, "again", CODE)
+    assert space(routed, "voyage", CODE) != space(routed, "like", CODE)
+    assert space(routed, "voyage", CODE) != space(routed, "cohere", CODE)
+    # of the new model no length is known: nobody has said that both give the same
+    assert space(routed, "voyage", NEW) != space(routed, "again", NEW)
+
+
+@looked_up(
+    server("one", dimensions=8, endpoint="http://127.0.0.1:1/v1"),
+    server("two", dimensions=8, endpoint="http://127.0.0.1:2/v1"),
+    server("same", dimensions=8, endpoint="http://127.0.0.1:1/v1?key=secret"),
+)
+def test_servers_of_the_operators_own_are_spaces_of_their_own(routed: Routed) -> None:
+    assert space(routed, "one", "m") != space(routed, "two", "m")
+    assert space(routed, "one", "m") == space(routed, "same", "m")
+    assert "secret" not in space(routed, "same", "m")
+
+
+@looked_up(
+    server("one", dimensions=8, family="f", endpoint="http://127.0.0.1:1/v1"),
+    server("two", dimensions=8, family="f", endpoint="http://127.0.0.1:2/v1"),
+    server("short", dimensions=4, family="f"), server("other", dimensions=8, family="g"),
+    row_of("voyage", "voyage", family="f", dimensions=8, model="m"),
+)  # fmt: skip
+def test_a_family_of_one_type_and_length_is_one_space(routed: Routed) -> None:
+    assert space(routed, "one", "m") == space(routed, "two", "m")
+    others = {space(routed, name, "m") for name in ("one", "short", "other", "voyage")}
+    assert len(others) == 4
+
+
+def test_a_row_that_changes_has_the_space_of_now() -> None:
+    async def main() -> None:
+        async with Routed(server("s", endpoint="http://127.0.0.1:1/v1")) as routed:
+            before = space(routed, "s", "m")
+            assert space(routed, "s", "m") is before, "it is kept"
+            await routed.reload(server("s", endpoint="http://127.0.0.1:2/v1"))
+            assert space(routed, "s", "m") != before
+
+    run(main())
+
+
+@looked_up(row_of("voyage", "voyage"))
+def test_as_many_spaces_are_kept_as_there_is_room(routed: Routed) -> None:
+    for number in range(module.REMEMBERED + 10):
+        assert space(routed, "voyage", f"model {number}")
+    assert len(routed.catalogue._spaces) == module.REMEMBERED

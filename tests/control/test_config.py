@@ -60,7 +60,9 @@ def test_the_settings_are_those_that_are_promised() -> None:
         "health.sinbin_multiplier": 2.0, "health.recovery_probe_interval_seconds": 30,
         "health.binned_wait_ms": 15_000,
         "cache.max_bytes": 64 << 20, "cache.path": None, "cache.max_disk_bytes": 1 << 30,
-        "cache.scope": None, "usage.retention_days": 90,
+        "cache.scope": None, "keys.requests_per_minute": None,
+        "keys.tokens_per_minute": None, "keys.tokens_per_month": None,
+        "usage.retention_days": 90,
         "database.path": "~/.config/emr/emr.db", "log.level": "info", "log.format": "auto",
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
+from itertools import count, islice
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -240,8 +241,10 @@ def test_the_probe_of_one_that_comes_back_tells(tmp_path: Path) -> None:
                 emr.app.drift._kept["voyage", MODEL] = tuple(NEW)
                 probed = watch_canaries(emr)
                 await one.stop()
+                asked = count()
                 while (await state(emr))["status"] != "sinbinned":
-                    asks = [emr.embed(f"text {n}", model=MODEL) for n in range(20)]
+                    texts = [f"text {number}" for number in islice(asked, 20)]
+                    asks = [emr.embed(text, model=MODEL) for text in texts]
                     assert {told.status_code for told in await asyncio.gather(*asks)} == {200}
                 async with FakeServer(SETTINGS, one.address), asyncio.timeout(30):
                     await probed.wait()

@@ -24,7 +24,7 @@ from emr.control.migrations import STEPS
 from emr.control.places import Places
 from emr.control.secrets import write_first_key
 from emr.control.store import StorageError, Store
-from emr.front.desk import Principal
+from emr.front.desk import KeyLimits, Principal
 from tests.control.parts import PATIENCE_S, FakeLoop, make_keys, places_in, refusal_of
 
 
@@ -111,8 +111,10 @@ def test_rotation(keys: Keys, store: Store) -> None:
     old = create(keys, requests_per_minute=5, providers=["v"], max_priority="bulk")
     new = keys.rotate(old.row.id).result(timeout=PATIENCE_S)
     assert look(keys, old) is REVOKED
-    assert look(keys, new) == Principal(new.row.id, "app", frozenset({"v"}), True)
+    assert look(keys, new) == Principal(new.row.id, "app", frozenset({"v"}), True, KeyLimits(5))
     assert new.row.requests_per_minute == 5
+    assert new.row.replaces == old.row.id
+    assert keys.rotations() == [(old.row.id, new.row.id)]
     assert new.row.id != old.row.id
     assert new.view()["key"] == new.key
     assert refusal_of(lambda: keys.rotate(old.row.id)).type == "not_found"
@@ -167,6 +169,7 @@ def test_the_listing_shows_limits_and_never_the_key(keys: Keys) -> None:
         "created_at": "2027-01-15T08:00:00Z", "revoked_at": None, "last_used_at": None,
         "expires_at": "2027-05-31T22:00:00Z", "requests_per_minute": None,
         "tokens_per_minute": None, "tokens_per_month": 9, "providers": None, "max_priority": None,
+        "replaces": None,
     }  # fmt: skip
     assert new.key[8:] not in json.dumps(keys.listing())
 
@@ -181,7 +184,9 @@ def test_every_field_can_be_changed_and_taken_away(
     }  # fmt: skip
     row = keys.patch(new.row.id, given).result(timeout=PATIENCE_S)
     assert {name: row.view()[name] for name in given} == given
-    assert look(keys, new) == Principal(new.row.id, "other", frozenset({"a", "b"}), True)
+    assert look(keys, new) == Principal(
+        new.row.id, "other", frozenset({"a", "b"}), True, KeyLimits(1, 2, 3)
+    )
     same = keys.patch(new.row.id, {}).result(timeout=PATIENCE_S)
     assert same == replace(row, last_used_at=same.last_used_at)
     again, reopened_store = reopened(keys, store, loop)

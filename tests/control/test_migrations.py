@@ -19,7 +19,6 @@ from emr.control.store import StorageError, Store
 from emr.control.times import from_sqlite, parse_time, time_text
 from tests.control.parts import FakeLoop, make_providers
 
-NEWEST = len(STEPS)
 REFERENCE = (
     """CREATE TABLE IF NOT EXISTS providers (
         name TEXT PRIMARY KEY, provider_type TEXT NOT NULL, api_key_env_var TEXT NOT NULL,
@@ -77,13 +76,13 @@ def test_a_step_is_made_once_behind_a_backup(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     (backup,) = tmp_path.glob("*.bak")
-    assert backup.name.startswith(f"emr.db.v{NEWEST}-20")
+    assert backup.name.startswith(f"emr.db.v{len(STEPS)}-20")
     assert str(backup) in news[1]
     assert news[2:] == ("more",)
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert raw(backup, "SELECT name FROM providers") == [("a",)]
-    assert raw(backup, "PRAGMA user_version") == [(NEWEST,)]
-    assert raw(path, "PRAGMA user_version") == [(NEWEST + 1,)]
+    assert raw(backup, "PRAGMA user_version") == [(len(STEPS),)]
+    assert raw(path, "PRAGMA user_version") == [(len(STEPS) + 1,)]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["emr.db", backup.name]
 
 
@@ -96,7 +95,7 @@ def test_a_step_that_breaks_leaves_the_version_before_it(tmp_path: Path) -> None
             with pytest.raises(sqlite3.OperationalError, match="broke"):
                 migrate(connection, path, steps)
             assert not connection.in_transaction
-    assert raw(path, "PRAGMA user_version") == [(NEWEST + 1,)]
+    assert raw(path, "PRAGMA user_version") == [(len(STEPS) + 1,)]
     assert raw(path, "SELECT name FROM sqlite_master WHERE name = 'half'") == []
     assert len(list(tmp_path.glob("*.bak"))) == 2
 
@@ -108,9 +107,11 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
         migrate(connection, path, (*STEPS, second_step))
     with pytest.raises(StorageError) as caught:
         Store(path)
-    told = f"a later emr (version {NEWEST + 1} of its tables, this one knows {NEWEST})"
-    assert told in str(caught.value)
-    assert raw(path, "PRAGMA user_version") == [(NEWEST + 1,)]
+    newer, known = len(STEPS) + 1, len(STEPS)
+    assert f"a later emr (version {newer} of its tables, this one knows {known})" in str(
+        caught.value
+    )
+    assert raw(path, "PRAGMA user_version") == [(newer,)]
 
 
 @pytest.mark.parametrize("version", [0, 1, 9])
@@ -138,6 +139,30 @@ def test_backups_do_not_replace_each_other(tmp_path: Path) -> None:
     Store(path).close()
     assert len(list(tmp_path.glob("*.bak"))) == 2
     assert first.exists()
+
+
+def test_a_database_of_the_first_version_keeps_its_keys_and_gets_usage(tmp_path: Path) -> None:
+    path = tmp_path / "emr.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, path, STEPS[:1])
+        connection.execute(
+            "INSERT INTO api_keys (id, name, key_hash, key_digest, key_prefix, created_at,"
+            " tokens_per_month) VALUES ('id-1', 'one', '$argon2id$x', 'd', 'emr_abcd', 'now', 5)"
+        )
+        connection.execute("INSERT INTO providers VALUES ('a','t','','','',1,'now',0,'{}')")
+    store = Store(path)
+    (backup,) = tmp_path.glob("emr.db.v1-20*.bak")
+    assert store.news[0] == f"the database is brought from version 1 to {len(STEPS)}"
+    keys = Keys(store, no_loop())
+    (told,) = keys.listing()
+    assert (told["id"], told["tokens_per_month"], told["replaces"]) == ("id-1", 5, None)
+    count = store.read(lambda c: c.execute("SELECT count(*) FROM usage").fetchone()).result()
+    assert count == (0,)
+    keys.close()
+    store.close()
+    assert raw(path, "PRAGMA user_version") == [(len(STEPS),)]
+    assert raw(backup, "SELECT name FROM sqlite_master WHERE name = 'usage'") == []
+    assert raw(backup, "SELECT id FROM api_keys") == [("id-1",)]
 
 
 # the reference router's database

@@ -96,7 +96,7 @@ def test_the_gate_is_the_worst_of_the_open_accounts() -> None:
 def health(*providers: ProviderView, storage_ok: bool = True) -> str:
     return Snapshot(
         version="0", uptime_s=0.0, draining=False, storage_ok=storage_ok, active_keys=0,
-        connections=0, requests_served=0, texts_served=0, provider_calls=0, cache_hits=0,
+        connections=0, requests_served=0, texts_served=0, provider_calls=0,
         providers=providers, others=(), answers={}, refusals={}, histories={},
     ).status  # fmt: skip
 

@@ -158,9 +158,10 @@ os.dup2(int(sys.argv[2]), 4) if sys.argv[2] != "-" else os.closerange(4, 5)
 try:
     got = inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": sys.argv[3]})
 except BindError as error:
-    print("refused", error)
+    print("refused", error, flush=True)
 else:
-    print([(s.fileno(), s.getsockname()[1], os.get_inheritable(s.fileno())) for s in got])
+    print([(s.fileno(), s.getsockname()[1], os.get_inheritable(s.fileno())) for s in got],
+          flush=True)
 os._exit(0)
 """
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.processes import Router, Running, fake, provider_row, router
 
+# for tests that ask the same texts again and look at the calls for them
+NO_CACHE = "[cache]\nmax_bytes = 0\n"
 AMPLE = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
 
 
@@ -27,8 +29,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def emr(provider: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """A router in front of it, with a second provider that nothing befalls."""
-    config = voyage_row(provider) + provider_row(
-        "openai", "openai", f"{provider.url}/openai/v1/embeddings", **AMPLE
+    config = (
+        NO_CACHE
+        + voyage_row(provider)
+        + provider_row("openai", "openai", f"{provider.url}/openai/v1/embeddings", **AMPLE)
     )
     with router(tmp_path_factory.mktemp("home"), config) as running:
         yield running

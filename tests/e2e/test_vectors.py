@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from emr.fake.vectors import expected_base64, vector_of
-from tests.e2e.conftest import voyage_row
+from tests.e2e.conftest import NO_CACHE, voyage_row
 from tests.support.processes import Router, Running, fake, router
 
 MODEL = "voyage-code-3"
@@ -63,7 +63,12 @@ def lying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Router, Ru
     """A router with a provider that the test makes lie, and one that is honest."""
     home = tmp_path_factory.mktemp("lying")
     with fake(home, "--latency-ms", "5") as bad, fake(home, "--latency-ms", "5") as good:
-        config = voyage_row(bad) + voyage_row(good, "honest") + "\n[retry]\nper_attempt_cap_ms = 50"
+        config = (
+            NO_CACHE
+            + voyage_row(bad)
+            + voyage_row(good, "honest")
+            + "\n[retry]\nper_attempt_cap_ms = 50"
+        )
         with router(home, config) as emr:
             yield emr, bad
 

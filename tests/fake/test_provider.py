@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
+from emr.fake import journal
 from emr.fake.faults import Fault
 from emr.fake.settings import FakeSettings, changed
 from tests.fake.world import AZURE, BODIES, GEMINI, KEY, Connection, Fake, cohere, of, voyage
@@ -123,12 +124,47 @@ def test_limits_change_while_it_runs() -> None:
     assert burst(world, 9) == [200] * 9
 
 
-def test_the_thief_leaves_the_rest() -> None:
-    world = fake(rpm=10, thief=0.5, tell="full")
-    assert burst(world, 6) == [200] * 5 + [429]
+def test_a_thief_takes_his_share_as_far_as_there_is_room() -> None:
+    """Calls that come evenly, as many as are allowed: he gets some, and is there again later."""
+    world = fake(rpm=60, thief=0.5, tell="full")
+    answered = []
+    for _ in range(600):
+        answered.append(world.ask(EMB, voyage("a")).status == 200)
+        world.clock.advance(0.5)
+    # 120 asked a minute, 60 are allowed: the thief, who asks for 30, has what he finds room for
+    a_minute = sum(answered[240:]) / 3.0
+    assert 30 <= a_minute <= 55
+    again = fake(rpm=60, thief=0.5, tell="full")
+    for status in answered:
+        assert (again.ask(EMB, voyage("a")).status == 200) is status
+        again.clock.advance(0.5)
+
+
+def test_a_thief_alone_leaves_the_rest_and_headers_tell_of_him() -> None:
+    world = fake(rpm=60, thief=0.5, tell="full")
+    assert burst(world, 1) == [200]
+    world.clock.advance(119.0)
     got = world.ask(EMB, voyage("a"))
-    assert got.headers[b"x-ratelimit-limit-requests"] == b"10"
-    assert got.headers[b"x-ratelimit-remaining-requests"] == b"0"
+    assert got.headers[b"x-ratelimit-limit-requests"] == b"60"
+    left = int(got.headers[b"x-ratelimit-remaining-requests"])
+    assert left == pytest.approx(60 - 30 - 1, abs=4)
+
+
+def test_a_thief_of_tokens_takes_a_sixtieth_of_his_share_at_a_time() -> None:
+    world = fake(tpm=6000, thief=0.5, tell="full")
+    world.ask(EMB, voyage("a"))
+    world.clock.advance(60.0)
+    got = world.ask(EMB, voyage("a"))
+    left = int(got.headers[b"x-ratelimit-remaining-tokens"])
+    assert (6000 - 1 - left) % 50 == 0
+    assert left == pytest.approx(3000, abs=400)
+
+
+def test_a_thief_of_nothing_takes_nothing() -> None:
+    world = fake(rpm=10, schedule="60-120 thief=0.5", tell="full")
+    assert burst(world, 10) == [200] * 10
+    world.clock.advance(300.0)
+    assert burst(world, 11) == [200] * 10 + [429]
 
 
 @pytest.mark.parametrize("counting", ["fixed", "bucket", "windows"])
@@ -141,7 +177,96 @@ def test_every_way_of_counting_can_be_chosen(counting: str) -> None:
     assert burst(world, 1) == [200]
 
 
+# on its way
+
+
+def test_a_call_is_decided_about_when_it_is_there() -> None:
+    world = fake(latency_ms=180, refusal_ms=30, uplink_ms=60, rpm=1, schedule="0.05- 500=1")
+    _, first = world.send(EMB, voyage("a"))
+    world.clock.advance(0.089)
+    assert first.status == 0
+    world.clock.advance(0.001)
+    assert (first.status, first.replied_at) == (500, pytest.approx(0.09))
+    world = fake(latency_ms=180, refusal_ms=30, uplink_ms=60, rpm=1)
+    _, first = world.send(EMB, voyage("a"))
+    _, second = world.send(EMB, voyage("b"))
+    world.clock.advance(1.0)
+    assert (first.status, first.replied_at) == (200, pytest.approx(0.18))
+    assert (second.status, second.replied_at) == (429, pytest.approx(0.09))
+
+
+def test_servers_begin_when_it_is_there() -> None:
+    world = fake(latency_ms=100, uplink_ms=60, servers=1)
+    assert world.ask(EMB, voyage("a")).replied_at == pytest.approx(0.16)
+
+
+def test_a_call_that_left_on_its_way_never_came() -> None:
+    world = fake(latency_ms=180, uplink_ms=60)
+    exchange, got = world.send(EMB, voyage("a"))
+    exchange.gone()
+    world.clock.advance(1.0)
+    assert (got.status, world.stats()["calls"]) == (0, 0)
+
+
+# the journal
+
+
+def lines(world: Fake) -> list[dict[str, object]]:
+    told = world.ask("/_fake/journal", b"", {}, "GET").json
+    return [dict(zip(told["columns"], line, strict=True)) for line in told["calls"]]
+
+
+def test_the_journal_has_a_line_for_each_call() -> None:
+    world = fake(latency_ms=180, refusal_ms=30, rpm=2, journal=True, schedule="1- hang=1")
+    world.ask("/_fake/reset", b"")
+    for texts in (["abcd", "abcdefgh"], ["a"], ["b"]):
+        world.send(EMB, voyage(*texts))
+    world.clock.advance(61.0)
+    exchange, _ = world.send(EMB, voyage("c"))
+    kept = [tuple(line.values()) for line in lines(world)]
+    assert kept == [
+        (0.0, 2, 3, 0.18, 200, 0.18, "", ""),
+        (0.0, 1, 1, 0.18, 200, 0.18, "", ""),
+        (0.0, 1, 1, 0.0, 429, 0.03, "rate of calls", ""),
+        (61.0, 1, 1, 0.18, 0, -1.0, "", "hang"),
+    ]
+    world.clock.advance(1.0)
+    exchange.gone()
+    assert lines(world)[3]["ended_s"] == 62.0
+    assert lines(world)[3]["status"] == 0
+    world.ask("/_fake/reset", b"")
+    assert lines(world) == []
+
+
+def test_no_journal_is_kept_unless_it_is_asked_for() -> None:
+    world = fake()
+    world.ask(EMB, voyage("a"))
+    assert lines(world) == []
+
+
+def test_a_journal_ends_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "LINES_MAX", 2)
+    world = fake(journal=True)
+    assert burst(world, 3) == [200] * 3
+    assert len(lines(world)) == 2
+
+
 # what is told about them
+
+
+@pytest.mark.parametrize(
+    ("tell", "words", "has_figures"),
+    [("full", "tell", True), ("none", "tell", False), ("full", "vague", False),
+     ("none", "figures", True)],
+)  # fmt: skip
+def test_the_words_of_a_refusal_may_tell_other_than_its_headers(
+    tell: str, words: str, has_figures: bool
+) -> None:
+    world = fake(rpm=7, tell=tell, words=words)
+    assert burst(world, 7, OPENAI) == [200] * 7
+    got = world.ask(OPENAI, small("a"))
+    assert ("Limit 7" in got.json["error"]["message"]) is has_figures
+    assert (b"x-ratelimit-limit-requests" in got.headers) is (tell == "full")
 
 
 def limit_names(got: Connection) -> list[bytes]:

@@ -75,8 +75,8 @@ def test_a_client_that_gives_up_is_noticed(fault: str, monkeypatch: pytest.Monke
         noticed = asyncio.Event()
         left = provider.left
 
-        def tell(answer: Answer) -> None:
-            left(answer)
+        def tell(answer: Answer, now: float) -> None:
+            left(answer, now)
             noticed.set()
 
         monkeypatch.setattr(provider, "left", tell)

@@ -61,6 +61,8 @@ class DeskDouble:
         self.asks: list[Ask] = []
         self.submitted: list[tuple[Plan, Request]] = []
         self.gone: list[Request] = []
+        self.admitted: list[tuple[str, list[str], int]] = []
+        self.over: Refusal | None = None  # what the key's own limits say
 
     # Desk
 
@@ -84,6 +86,11 @@ class DeskDouble:
 
     def prefer(self, plans: Sequence[Plan]) -> list[Plan]:
         return sorted(plans, key=lambda plan: self.rows[plan.provider].waits)
+
+    def admit(self, principal: Principal, plans: Sequence[Plan], requests: int) -> None:
+        self.admitted.append((principal.id, [plan.provider for plan in plans], requests))
+        if self.over is not None:
+            raise Refused(self.over)
 
     def submit(self, plan: Plan, request: Request) -> None:
         self.submitted.append((plan, request))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
 from typing import Any
 
 import orjson
 import pytest
 
-from emr.front.forms.texts import MAX_TEXT_BYTES, MAX_TOKEN_ID
+from emr.front.desk import Ask
+from emr.front.forms.texts import MAX_TEXT_BYTES, MAX_TOKEN_ID, read_input
 from tests.front.double import Front, asked, few, refused
 
 
@@ -110,3 +113,19 @@ def test_the_limit_of_a_list_of_ids() -> None:
     assert len(asked({"input": [*fits[:-1], 11]}).texts[0]) == MAX_TEXT_BYTES
     assert refused({"input": [*fits[:-1], 111]})[0] == "input"
     assert refused({"input": [[1], [*fits, 1]]})[0] == "input[1]"
+
+
+@pytest.mark.parametrize(
+    "value", [["x" * 100] * 500, "x" * 3000, [1] * 900, [[n] * 20 for n in range(500)]]
+)
+def test_a_text_that_waits_holds_its_own_bytes_and_no_buffer(value: object) -> None:
+    """What JSON was written into is larger than what was written: 4 KiB at least, or ten times."""
+    ask = Ask()
+    tracemalloc.start()
+    try:
+        read_input(ask, value, "input", 2048)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    written = sum([sys.getsizeof(text) for text in ask.texts])
+    assert held <= 1.2 * written + 1000  # the list of them, and rounding

@@ -65,11 +65,11 @@ def test_vectors_go_to_their_places() -> None:
     other = request_of(b"x")
     first, rest = Ticket(request, [3, 1], tag(1), 0.0), Ticket(request, [0, 2, 4], tag(1), 0.0)
     assert give(
-        Batch(PARAMS, [first, ticket_of(other)]), reply_of(3), 0.5, Flights(shared=True)
+        Batch(PARAMS, [first, ticket_of(other)]), reply_of(3), 0.5, Flights(shared=True), "p"
     ) == [other]
     assert request.vectors == [b"", b"[1]", b"", b"[0]", b""]
     assert (request.missing, request.ended, other.vectors) == (3, False, [b"[2]"])
-    assert give(Batch(PARAMS, [rest]), reply_of(3), 0.2, Flights(shared=True)) == [request]
+    assert give(Batch(PARAMS, [rest]), reply_of(3), 0.2, Flights(shared=True), "p") == [request]
     assert request.vectors == [b"[0]", b"[1]", b"[1]", b"[0]", b"[2]"]
     assert (request.missing, request.provider_s, request.batch_texts) == (0, 0.5, 3)
     assert request.model == "model-2"
@@ -78,21 +78,23 @@ def test_vectors_go_to_their_places() -> None:
 def test_the_bill_is_shared_by_estimates_and_is_theirs_who_left_too() -> None:
     left, stays = request_of(b"a", tokens=[30]), request_of(b"b", tokens=[10])
     left.left = True
-    assert give(batch_of(left, stays), reply_of(2, tokens=41), 0.1, Flights(shared=True)) == [stays]
+    assert give(batch_of(left, stays), reply_of(2, tokens=41), 0.1, Flights(shared=True), "p") == [
+        stays
+    ]
     assert (left.billed, stays.billed) == (31, 10)
     assert left.vectors == [b""]
 
 
 def test_without_a_bill_the_estimates_are_booked() -> None:
     one, two = request_of(b"a", tokens=[30]), request_of(b"b", tokens=[10])
-    give(batch_of(one, two), reply_of(2), 0.1, Flights(shared=True))
+    give(batch_of(one, two), reply_of(2), 0.1, Flights(shared=True), "p")
     assert (one.billed, two.billed) == (30, 10)
 
 
 def test_a_wrong_count_that_was_not_checked_is_a_bug() -> None:
     for count in (1, 3):
         with pytest.raises(AssertionError):
-            give(batch_of(request_of(b"a", b"b")), reply_of(count), 0.1, Flights(shared=True))
+            give(batch_of(request_of(b"a", b"b")), reply_of(count), 0.1, Flights(shared=True), "p")
 
 
 @pytest.mark.parametrize("texts", [[], [b"a"], [b"a", b"b"]])
@@ -100,5 +102,5 @@ def test_a_request_passed_on_whole_takes_the_body(texts: list[bytes]) -> None:
     request = request_of(*texts, params=Params("m", whole=b"{}"))
     reply = Reply([], 0, 12, "m", b'{"data":[]}')
     assert not request.ended
-    assert give(batch_of(request), reply, 0.1, Flights(shared=True)) == [request]
+    assert give(batch_of(request), reply, 0.1, Flights(shared=True), "p") == [request]
     assert (request.body, request.ended, request.billed) == (b'{"data":[]}', True, 12)

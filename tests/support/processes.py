@@ -68,12 +68,19 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
 
 @contextmanager
 def running(
-    arguments: Sequence[str], env: Mapping[str, str], log: Path, last: str
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    last: str,
+    program: Sequence[str] = EMR,
 ) -> Iterator[Running]:
-    """`python -m emr …`, from when it printed a line that holds `last` to its end."""
+    """`python -m emr …`, from when it printed a line that holds `last` to its end.
+
+    `program` stands in its place, where something is to be done before.
+    """
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*EMR, *arguments],
+            [*program, *arguments],
             env=dict(env), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=env["HOME"],
         )  # fmt: skip
     told: Queue[str] = Queue()
@@ -110,10 +117,10 @@ def _read(process: subprocess.Popen[str], told: Queue[str]) -> None:
 
 
 @contextmanager
-def fake(home: Path, *flags: str) -> Iterator[Running]:
-    """`emr fake` on a free port."""
+def fake(home: Path, *flags: str, name: str = "fake") -> Iterator[Running]:
+    """`emr fake` on a free port; its log is called `name`."""
     arguments = ["fake", "--port", "0", "--json", *flags]
-    with running(arguments, environment(home), home / "fake.log", "}") as process:
+    with running(arguments, environment(home), home / f"{name}.log", "}") as process:
         told = json.loads("\n".join(process.lines))
         process.url = told["url"]
         yield process
@@ -132,12 +139,14 @@ def provider_row(name: str, kind: str, endpoint: str, **more: object) -> str:
 
 
 @contextmanager
-def router(home: Path, config: str = "", *flags: str) -> Iterator[Router]:
+def router(
+    home: Path, config: str = "", *flags: str, program: Sequence[str] = EMR
+) -> Iterator[Router]:
     """`emr serve` on a free port, after its first start."""
     (home / "config.toml").write_text(config)
     arguments = ["serve", "--bind", "127.0.0.1:0", "--config", str(home / "config.toml"), *flags]
     env = environment(home, {"FAKE_API_KEY": PROVIDER_KEY})
-    with running(arguments, env, home / "emr.log", "caller key") as process:
+    with running(arguments, env, home / "emr.log", "caller key", program) as process:
         url = next(line.split()[-1] for line in process.lines if "dashboard" in line)
         folder = home / ".config" / "emr"
         secret = (folder / ".env").read_text().strip().removeprefix("EMR_ADMIN_SECRET=")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from emr.cli.ask.api import Api, message_of, part, value_of
 from emr.cli.trouble import Trouble
@@ -55,6 +56,9 @@ class Manager(Protocol):
 
     def probe_provider(self, name: str, sizes: Sequence[int], samples: int) -> Iterator[Told]:
         """Make calls of these sizes; a line a size, as each is done."""
+
+    def usage(self, asked: Mapping[str, str]) -> Told:
+        """What was used, by `by`, `since` and `until` of `GET /admin/usage`."""
 
 
 class OverApi:
@@ -116,6 +120,14 @@ class OverApi:
         path = f"/admin/providers/{part(name)}/probe"
         fields = {"sizes": list(sizes), "samples": samples}
         return map(_told, self._api.lines(path, fields, samples * CALL_S + SPARE_S))
+
+    def usage(self, asked: Mapping[str, str]) -> Told:
+        """See Manager."""
+        query = f"?{urlencode(asked)}" if asked else ""
+        told = _told(self._api.ask("GET", f"/admin/usage{query}"))
+        if not isinstance(told.get("usage"), list) or not isinstance(told.get("total"), dict):
+            raise Trouble("the answer is not one of emr's: is this an emr?")
+        return told
 
 
 def _told(value: Any) -> Told:

@@ -6,6 +6,7 @@ It holds the lock of the database as long as it works, so that no server starts 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -141,6 +142,19 @@ class OwnStore:
         with self._router() as manager:
             yield from manager.probe_provider(name, sizes, samples)
 
+    # usage
+
+    def usage(self, asked: Mapping[str, str]) -> Told:
+        """See Manager."""
+        from emr.control.usage import answer_of
+        from emr.control.usage_report import question_of
+
+        def answer() -> Future[Told]:
+            question = question_of(asked, time.time())
+            return self._store.read(lambda connection: answer_of(connection, question, {}))
+
+        return done(answer)
+
     @contextmanager
     def _router(self) -> Iterator[Manager]:
         """A router in this process on this store, that nobody else can ask.
@@ -152,11 +166,14 @@ class OwnStore:
         from emr.cli.ask.whom import over_api
         from emr.control.logs import set_up
         from emr.control.secrets import Secret, new_secret
+        from emr.control.settings import Cache
 
         set_up("warning", "text")
         loaded, places = self._local.loaded, self._local.places
         server = replace(loaded.settings.server, tls_cert=None, tls_key=None, client_ca=None)
-        loaded = replace(loaded, settings=replace(loaded.settings, server=server))
+        no_cache = Cache(max_bytes=0)
+        settings = replace(loaded.settings, server=server, cache=no_cache)
+        loaded = replace(loaded, settings=settings)
         secret = Secret(new_secret(), "this command")
         with hidden_socket() as (sock, address):
             store = tried(lambda: Store(self._store.path))

@@ -11,9 +11,11 @@
 _shtab_emr_commands() {
   local _commands=(
     bench:'load a running emr and print rates, percentiles and provider calls'
+    cache:'the cache of vectors'
     completion:'completion for a shell'
     config:'the configuration'
     doctor:'check the set-up'
+    down:'stop the container'
     embed:'lines of text to vectors'
     fake:'a fake provider on a port, with latency, limits and faults'
     health:'whether it can serve (exit code 0 or 1)'
@@ -21,8 +23,18 @@ _shtab_emr_commands() {
     providers:'the providers'
     serve:'start the router'
     status:'what the router did'
+    up:'start it in a container'
+    usage:'what was used, and its cost'
   )
   _describe 'emr commands' _commands
+}
+
+_shtab_emr_cache_commands() {
+  local _commands=(
+    clear:'let go of every vector, in memory and on disk'
+    stats:'what it has, and how often it had what was asked'
+  )
+  _describe 'emr cache commands' _commands
 }
 
 _shtab_emr_config_commands() {
@@ -97,6 +109,39 @@ _shtab_emr_bench_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_bench_defaults_added=0
 
+_shtab_emr_cache_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_defaults_added=0
+
+_shtab_emr_cache_clear_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_clear_defaults_added=0
+
+_shtab_emr_cache_stats_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_cache_stats_defaults_added=0
+
 _shtab_emr_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   ":shell:(bash zsh fish)"
@@ -151,6 +196,15 @@ _shtab_emr_doctor_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_doctor_defaults_added=0
 
+_shtab_emr_down_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--force[end it at once, without a drain]"
+  "--timeout[seconds for the drain (30)]:timeout:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_down_defaults_added=0
+
 _shtab_emr_embed_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--model[a model id, an alias or provider\/model]:model:"
@@ -187,6 +241,7 @@ _shtab_emr_fake_options=(
   "--latency-ms-per-text[added to the median for each text]:FLOAT:"
   "--latency-ms-per-token[added to the median for each token]:FLOAT:"
   "--refusal-ms[the time of a refusal (default 10.0)]:FLOAT:"
+  "--uplink-ms[of a call\'s time, until it is where limits and faults are]:FLOAT:"
   "--servers[calls worked on at a time, the others wait\; 0\: all]:INT:"
   "--waiting[calls that may wait for a server before it is overloaded\; 0\: all]:INT:"
   "--concurrent-calls[calls at a time before it is overloaded\; 0\: any]:INT:"
@@ -199,8 +254,9 @@ _shtab_emr_fake_options=(
   "--burst-s[how much of the limit a bucket holds (default 60.0)]:FLOAT:"
   "--scope[limits count for each model of a key, or for each key (default model)]:scope:(model key)"
   {--count-failed,--no-count-failed}"[failed and refused calls count as calls too]"
-  "--thief[the share of every limit that somebody else uses up]:FLOAT:"
+  "--thief[the share of every limit that somebody else takes]:FLOAT:"
   "--tell[how much the headers tell about the limits (default real)]:tell:(real full partial none)"
+  "--words[whether the words of a 429 have its figures (default tell)]:words:(tell figures vague)"
   "--retry-after[what a 429 says about when to come again (default real)]:retry_after:(real right none short huge negative date junk)"
   "--max-texts[texts of a call\; 0\: the provider\'s own]:INT:"
   "--max-tokens[tokens of a call\; 0\: the model\'s own]:INT:"
@@ -211,6 +267,7 @@ _shtab_emr_fake_options=(
   "--schedule[by seconds\: \'0-60 error\=0.5\; 60-120 reset\=1 rpm\=100\; 120- none\']:STR:"
   "--poison[texts that are refused\: MARKER\=index\|silent\|crash\|hang, by commas]:STR:"
   "--record[how many of the last calls \/_fake\/calls shows, with their bodies]:INT:"
+  {--journal,--no-journal}"[keep a line about each call, for \/_fake\/journal]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -454,6 +511,33 @@ _shtab_emr_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_emr_status_defaults_added=0
 
+_shtab_emr_up_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--port[on this host (3200)]:port:"
+  "--env-file[NAME\=value lines (default \~\/.config\/emr\/.env)]:FILE:_files"
+  "--config[a config.toml for the container]:FILE:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_up_defaults_added=0
+
+_shtab_emr_usage_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--by[of key, provider, model, day, hour\; key,provider,model without it, \'\' for a total]:A,B:"
+  "--since[a time, a date, a span (12h, 30d, 8w) or month, the present one\; without it 30d]:WHEN:"
+  "--until[before this time\; without it now]:WHEN:"
+  "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
+  "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
+  "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"
+  "--config[the configuration that says where the database is]:FILE:_files"
+  "--admin-secret[better\: EMR_ADMIN_SECRET, a credential or \~\/.config\/emr\/.env]:SECRET:"
+  "--csv[print CSV]"
+  "--json[print JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_emr_usage_defaults_added=0
+
 
 _shtab_emr() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->emr'
@@ -474,9 +558,11 @@ _shtab_emr() {
       curcontext="${curcontext%:*:*}:_shtab_emr-$line[1]:"
       case $line[1] in
         bench) _arguments -C -s $_shtab_emr_bench_options ;;
+        cache) _shtab_emr_cache ;;
         completion) _arguments -C -s $_shtab_emr_completion_options ;;
         config) _shtab_emr_config ;;
         doctor) _arguments -C -s $_shtab_emr_doctor_options ;;
+        down) _arguments -C -s $_shtab_emr_down_options ;;
         embed) _arguments -C -s $_shtab_emr_embed_options ;;
         fake) _arguments -C -s $_shtab_emr_fake_options ;;
         health) _arguments -C -s $_shtab_emr_health_options ;;
@@ -484,6 +570,32 @@ _shtab_emr() {
         providers) _shtab_emr_providers ;;
         serve) _arguments -C -s $_shtab_emr_serve_options ;;
         status) _arguments -C -s $_shtab_emr_status_options ;;
+        up) _arguments -C -s $_shtab_emr_up_options ;;
+        usage) _arguments -C -s $_shtab_emr_usage_options ;;
+      esac
+  esac
+}
+
+_shtab_emr_cache() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->cache'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_emr_cache_defaults_added )); then
+    if (( ${_shtab_emr_cache_options[(I)${(q)one_or_more}*]} +          ${_shtab_emr_cache_options[(I)${(q)remainder}*]} +          ${_shtab_emr_cache_options[(I)${(q)default}]} == 0 )); then
+      _shtab_emr_cache_options+=(': :_shtab_emr_cache_commands' '*::: :->cache')
+    fi
+    _shtab_emr_cache_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_emr_cache_options
+
+  case $state in
+    cache)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_emr_cache-$line[1]:"
+      case $line[1] in
+        clear) _arguments -C -s $_shtab_emr_cache_clear_options ;;
+        stats) _arguments -C -s $_shtab_emr_cache_stats_options ;;
       esac
   esac
 }

@@ -68,16 +68,7 @@ def as_numbers(vector: bytes, dtype: str) -> bytes:
 
     Raises ValueError when the bytes are not base64, not whole numbers of `dtype`, or not finite.
     """
-    try:
-        numbers = array(_CODES[dtype], a2b_base64(orjson.loads(vector), strict_mode=True))
-    except (Base64Error, TypeError, ValueError):
-        raise ValueError(f"a vector is not base64 of {dtype} numbers") from None
-    if _FOREIGN_ORDER:
-        numbers.byteswap()
-    written = orjson.dumps(numbers.tolist())
-    if b"n" in written:  # orjson writes null for what is not finite
-        raise ValueError(NOT_FINITE)
-    return written
+    return written(raw_of(vector, dtype), dtype, NUMBERS)
 
 
 def as_base64(vector: bytes, dtype: str) -> bytes:
@@ -85,6 +76,22 @@ def as_base64(vector: bytes, dtype: str) -> bytes:
 
     Raises ValueError when an entry is not a number, does not fit `dtype`, or is not finite.
     """
+    return written(raw_of(vector, dtype), dtype, BASE64)
+
+
+def raw_of(vector: bytes, dtype: str) -> bytes:
+    """The little-endian bytes of a vector's numbers, however it is written.
+
+    Raises ValueError for what is no vector of `dtype`, or not finite when it is a list.
+    """
+    if vector[:1] == b'"':
+        try:
+            raw = a2b_base64(orjson.loads(vector), strict_mode=True)
+        except (Base64Error, TypeError, ValueError):
+            raise ValueError(f"a vector is not base64 of {dtype} numbers") from None
+        if len(raw) % array(_CODES[dtype]).itemsize:
+            raise ValueError(f"a vector is not base64 of {dtype} numbers")
+        return raw
     try:
         numbers = array(_CODES[dtype], orjson.loads(vector))
     except (TypeError, OverflowError, ValueError):
@@ -93,4 +100,25 @@ def as_base64(vector: bytes, dtype: str) -> bytes:
         raise ValueError(NOT_FINITE)
     if _FOREIGN_ORDER:
         numbers.byteswap()
-    return b'"%b"' % b2a_base64(numbers, newline=False)
+    return numbers.tobytes()
+
+
+def written(raw: bytes, dtype: str, writing: int) -> bytes:
+    """A vector from the bytes of its numbers, in `writing`.
+
+    Raises ValueError when a number that is to be written is not finite.
+    """
+    if writing == BASE64:
+        return b'"%b"' % b2a_base64(raw, newline=False)
+    numbers = array(_CODES[dtype], raw)
+    if _FOREIGN_ORDER:
+        numbers.byteswap()
+    text = orjson.dumps(numbers.tolist())
+    if b"n" in text:  # orjson writes null for what is not finite
+        raise ValueError(NOT_FINITE)
+    return text
+
+
+def length_of(raw: bytes, dtype: str) -> int:
+    """How many numbers there are in so many bytes."""
+    return len(raw) // array(_CODES[dtype]).itemsize

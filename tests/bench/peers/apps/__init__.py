@@ -1,0 +1,1 @@
+"""Programs that run as peers, each in the virtual environment of its own libraries."""
