@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import uvloop
+
 from emr.fake.server import FakeServer
 from emr.fake.settings import FakeSettings
 from tests.support.processes import PROVIDER_KEY
@@ -47,7 +49,7 @@ async def course(folder: Path) -> tuple[list[Seen], list[float]]:
 
 
 def test_one_of_two_dies_and_returns(tmp_path: Path) -> None:
-    seen, begins = asyncio.run(course(tmp_path))
+    seen, begins = uvloop.run(course(tmp_path))
     assert is_right(seen, begins), [one.told for one in seen if one.told][:5]
     dead = parts_of(seen, begins, MODEL)[1]
     # what had arrived at the dying one before; and nothing that came after
