@@ -38,6 +38,8 @@ def emr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
             ),
             '[[providers]]\nname = "local"\nprovider_type = "local"\n',
             f'[models]\n"{LOCAL_NAME}" = "local/wordllama-256"\n',
+            # the clients ask for the same texts, and what comes from the cache costs no tokens
+            "[cache]\nmax_bytes = 0\n",
         ]  # fmt: skip
         with router(home, "\n".join(rows)) as running:
             yield running
