@@ -16,17 +16,19 @@ import resource
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from socket import socket
 from typing import Any
 
 from emr.control.accounts import Accounts, Makers
 from emr.control.admin import Admin, Works
 from emr.control.cache.admin import CacheAdmin
-from emr.control.cache.recall import make_recall
+from emr.control.cache.recall import Recall, make_recall
 from emr.control.catalogue import Catalogue
 from emr.control.config import Loaded
 from emr.control.config_text import changes, effective, in_effect, nested_sources
 from emr.control.desk import FrontDesk
+from emr.control.drift import Drift
 from emr.control.endpoints import endpoint_of, row_rules
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
@@ -40,9 +42,10 @@ from emr.control.rows import LOCAL, Row
 from emr.control.secrets import Secret, SecretError, find_key
 from emr.control.settings import lane_settings, server_limits
 from emr.control.store import Store
-from emr.control.trials import Trials
+from emr.control.trials import After, Trials
 from emr.control.usage import Usage
 from emr.control.views import Views
+from emr.control.vocabulary import Vocabulary
 from emr.front.callers import caller_routes
 from emr.front.listener import Listener
 from emr.front.offload import Threads
@@ -108,6 +111,7 @@ class App:
         self.accounts = Accounts(self.pump, makers, self.learned)
         self.learned.accounts = self.accounts.all
         self.catalogue = Catalogue(KINDS, self.providers, settings)
+        self.drift = Drift(start.store, self.providers, self.catalogue)
         self.quotas = Quotas(self.pump.clock, shell.wall, settings.keys.limits())
         self.quotas.heed(self.keys)
         self.usage = Usage(start.store, shell, self.quotas, self.catalogue.price, settings.usage)
@@ -115,11 +119,13 @@ class App:
         self.desk = FrontDesk(
             self.providers, self.accounts, self.pump, self.catalogue, self.quotas, ledger
         )
+        self.desk.vocabulary = Vocabulary(start.environment)
         self.recall = make_recall(settings, start.places, self.pump, self.loop)
-        self.desk.recall = self.recall
+        self.desk.recall, self.drift.accepted = self.recall, partial(forget_vectors, self.recall)
         self.overview = Overview(
             Sights(
                 start.store, self.keys, self.providers, self.accounts, self.catalogue, self.pump,
+                self.drift,
                 lambda: self.listener.open_connections, lambda: self.listener.is_draining,
                 self.recall,
             )
@@ -270,6 +276,7 @@ class App:
         self.catalogue.refresh()
         for name in names:
             self.catalogue.forget(name)
+        self.drift.changed(names)
 
     def cleared(self, row: Row) -> None:
         """A provider answered an operator's test."""
@@ -281,6 +288,14 @@ def home_of_row(row: Row) -> Home:
     """Where a provider runs."""
     kind = KINDS[row.provider_type]
     return kind.home if kind.home is Home.LOCAL else home_of(kind, endpoint_of(row))
+
+
+def forget_vectors(recall: Recall | None) -> None:
+    """The cache holds vectors of a model that is not used any more."""
+    if recall is not None:
+        recall.memory.clear()
+        if recall.disk is not None:
+            recall.disk.clear()
 
 
 def work_failed(error: BaseException) -> None:
@@ -297,7 +312,7 @@ def routes_of(app: App, offload: Threads, makers: Makers) -> list[Route]:
         *Views(app.overview.take).routes(),
         *Admin(app.keys, app.providers, works, app.loop).routes(),
         *app.usage.routes(),
-        *Trials(app.providers, makers, app.catalogue, app.cleared, told).routes(),
+        *Trials(app.providers, makers, app.catalogue, After(app.cleared, app.drift, told)).routes(),
         *CacheAdmin(app.recall, app.loop).routes(),
     ]
 

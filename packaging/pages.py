@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from emr.control.config_text import fields_table, settings_table
 from emr.upstream.kinds import Kind, Model
 from emr.upstream.table import KINDS, say_dimensions
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FOUND = ROOT / "tests/table/found.json"  # what scripts/provider-table wrote down
 
 CONFIGURATION = """# Configuration
 
@@ -42,7 +45,33 @@ and by learning. Everything can be set in a provider's row (docs/configuration.m
 A request may ask for a provider's own `model`, its `models`, and these:
 
 {models}
-"""
+
+## What each provider can do, and what becomes of its errors
+
+Every cell below is tried by the tests: a running emr is asked over its socket, before the strict
+fake of each provider (`emr fake`), which refuses what the real one refuses, in its words. Every
+vector is held against the fake's, bit by bit; every failure must name the provider, and show no key
+and no text. `scripts/provider-table` makes them anew.
+
+{tried}"""
+
+TRIED = {
+    "vectors": """### Vectors
+What a caller may ask of each type of provider, and the words in which emr asks for it. A `400` is
+emr's own, before anything is sent, and names what there is; *in its own words*: the provider's.""",
+    "refusals": """### Refusals
+What a caller is told, and what the provider's gate says afterwards (docs/operations.md). *final*:
+the answer carries `x-should-retry: false`.""",
+    "limits": """### Limits and outages
+The caller of these cells waits for 0.4 s and no longer: with more time most of them end in vectors.
+Every 429 and 503 carries `Retry-After`.""",
+    "sizes": """### Sizes
+The provider's caps are below those that emr knows of. *learned*: the request is answered all the
+same, in so many calls; and the next one like it in fewer or as many.""",
+    "replies": """### Replies
+Good by their status, and asked for as numbers and as base64. What is wrong is never passed on. A
+list without an `index` cannot be shuffled by the fake: nobody could tell.""",
+}
 
 
 def kinds_table() -> str:
@@ -85,6 +114,19 @@ def _model_row(kind: Kind, name: str, model: Model) -> str:
     )
 
 
+def tried_tables() -> str:
+    """What was found by trying, a table for each kind of cell and a row for each provider."""
+    found = json.loads(FOUND.read_text())
+    parts = []
+    for table, about in TRIED.items():
+        rows = {name: tables[table] for name, tables in found.items() if table in tables}
+        columns = list(next(iter(rows.values())))
+        lines = [about, "", f"| type | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        lines += [f"| {name} | {' | '.join(cells.values())} |" for name, cells in rows.items()]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
@@ -97,7 +139,7 @@ def page_of(name: str) -> str:
     """The whole text of a page."""
     if name == "configuration.md":
         return CONFIGURATION.format(settings=settings_table(), fields=fields_table())
-    return PROVIDERS.format(kinds=kinds_table(), models=models_table())
+    return PROVIDERS.format(kinds=kinds_table(), models=models_table(), tried=tried_tables())
 
 
 PAGES = ("configuration.md", "providers.md")

@@ -79,7 +79,7 @@ def calls(site: Site, args: argparse.Namespace) -> Iterator[Finding]:
         with find_manager(args) as manager:
             for row in [row for row in site.rows if row.enabled]:
                 try:
-                    told = manager.test_provider(row.name)
+                    told = manager.test_provider(row.name, {})
                 except Trouble as trouble:
                     told = {"error": str(trouble)}
                 if told.get("status") == "ok":

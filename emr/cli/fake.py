@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 from enum import Enum
+from shlex import quote
 from typing import Any
 
 import orjson
@@ -111,12 +112,13 @@ def greeting(fake: FakeServer, settings: FakeSettings, urls: dict[str, list[str]
     form = FORMS[settings.form]
     path = next(iter(form.routes))
     lines = [f"emr fake: a fake {form.name} on {fake.url}{path} (Ctrl-C stops it)", ""]
-    lines += [f"  {name:8} {'  '.join(each)}" for name, each in urls.items()]
+    width = max(map(len, urls))
+    lines += [f"  {name:{width}}  {'  '.join(each)}" for name, each in urls.items()]
     lines += [
-        f"  control  {fake.url}/_fake/settings  {fake.url}/_fake/stats",
+        f"  {'control':{width}}  {fake.url}/_fake/settings  {fake.url}/_fake/stats",
         "",
         f"To use it with emr, set {KEY_VARIABLE} to anything where `emr serve` runs, and add it:",
         f"  emr providers add --name fake --type {form.name} --api-key-env {KEY_VARIABLE} "
-        f"--endpoint {fake.url}{path} --model {next(iter(form.models))}",
+        f"--endpoint {quote(fake.url + path)} --model {next(iter(form.models))}",
     ]
     return "\n".join(lines)

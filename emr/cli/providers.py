@@ -40,6 +40,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     removed = actions.add_parser("remove", help="take a provider away")
     removed.set_defaults(run=remove)
     tested = actions.add_parser("test", help="make one call to a provider")
+    tested.add_argument(
+        "--accept", action="store_true",
+        help="its vectors are right from now on, whatever they were before",
+    )  # fmt: skip
     tested.set_defaults(run=test)
     enabled = actions.add_parser("enable", help="use a provider again")
     enabled.set_defaults(run=enable)
@@ -133,13 +137,15 @@ def test(args: argparse.Namespace) -> int:
     from emr.cli.ask.whom import find_manager
 
     with find_manager(args) as manager:
-        told = manager.test_provider(args.name)
+        told = manager.test_provider(args.name, {"accept": True} if args.accept else {})
     is_ok = told.get("status") == "ok"
     if args.json:
         print_json(told)
     elif is_ok:
         figures = f"{told.get('latency_ms')} ms, {told.get('dimensions')} dimensions"
         print(f"Provider '{plain(args.name)}': ok ({figures})")
+        if told.get("drift"):
+            say(f"{plain(str(told['drift']))}; is it another model? --accept if that is right")
     else:
         say(f"Provider '{plain(args.name)}': {plain(str(told.get('error')))}")
     return 0 if is_ok else FAILED

@@ -53,6 +53,8 @@ class Catalogue:
         self._families: dict[tuple[str, str], tuple[Row, ...]] = {}
         self._spaces: dict[tuple[str, str], tuple[Row, str]] = {}
         self.version = 0
+        # providers that get no requests, and why (emr.control.drift)
+        self._shut: dict[str, str] = {}
 
     def models_of(self, row: Row) -> tuple[str, ...]:
         """The model ids that may be asked of a provider, its default first."""
@@ -81,6 +83,21 @@ class Catalogue:
         self._families.clear()
         self._spaces.clear()
         self.version += 1
+
+    def shut(self, provider: str, reason: str) -> None:
+        """Give the provider no requests; an empty reason lets them go to it again."""
+        if self._shut.get(provider, "") == reason:
+            return
+        if reason:
+            self._shut[provider] = reason
+        else:
+            del self._shut[provider]
+        self._families.clear()
+        self.version += 1
+
+    def why_shut(self, provider: str) -> str:
+        """Why the provider gets no requests, empty when it does."""
+        return self._shut.get(provider, "")
 
     def dimensions(self, row: Row, model: str) -> tuple[int, ...]:
         """The lengths of vector that a model gives, its default first; empty: not known."""
@@ -120,6 +137,7 @@ class Catalogue:
                 twin
                 for twin in self.serving(model)
                 if twin.name != row.name
+                and twin.name not in self._shut
                 and _joined(row, twin)
                 and mine is not None
                 and self._length(twin, model) == mine

@@ -26,6 +26,7 @@ from emr.control.ledger import Ledger
 from emr.control.providers import Providers
 from emr.control.quotas import Quotas
 from emr.control.rows import Row
+from emr.control.vocabulary import Vocabulary
 from emr.front.desk import Ask, Plan, Principal
 from emr.lane.account import Account
 from emr.lane.family import healthy
@@ -37,11 +38,12 @@ from emr.upstream.kinds import Kind, Model
 from emr.upstream.table import say_dimensions
 
 TOKEN_IDS = (
-    "does not take token ids: send texts (in LangChain: check_embedding_ctx_length=False), or use "
-    "a provider of type openai"
+    "does not take token ids: send texts (in LangChain: check_embedding_ctx_length=False), use a "
+    "provider of type openai, or let emr find tiktoken's data (TIKTOKEN_CACHE_DIR)"
 )
 
 
+SHUT_RETRY_S = 60.0  # somebody must look at it: soon enough for whoever waits
 REMEMBERED = 1024  # kinds of requests whose way is kept at hand
 
 
@@ -78,6 +80,7 @@ class FrontDesk:
         self._quotas = quotas
         self._ledger = ledger
         self.recall: Recall | None = None  # None: it is switched off
+        self.vocabulary: Vocabulary | None = None  # None: token ids stay what they are
         self._destinations = Destinations(providers, catalogue)
         # where requests of a kind go, while what that depends on is the same
         self._ways: dict[object, tuple[Target, Params, bool]] = {}
@@ -95,7 +98,11 @@ class FrontDesk:
             target, params, pinned = self._find(ask, principal)
         else:
             target, params, pinned = self._way(ask, principal)
-        return Plan(target.row.name, target, params, ask.texts, pinned)
+        texts = ask.texts
+        if ask.token_ids and not params.token_ids and ask.whole is None:
+            assert self.vocabulary is not None, "ids were let in without a vocabulary: a bug"
+            texts = self.vocabulary.texts_of(ask)
+        return Plan(target.row.name, target, params, texts, pinned)
 
     def _way(self, ask: Ask, principal: Principal) -> tuple[Target, Params, bool]:
         """As `_find`, which is asked once for all requests of a kind. Raises Refused."""
@@ -123,6 +130,9 @@ class FrontDesk:
             twins = tuple(
                 twin for twin in twins if self._stands_in(twin, ask, row, params, principal)
             )
+        if self._catalogue.why_shut(row.name):
+            target = Target(row, self._members(twins, model), self._catalogue.space(row, model))
+            return target, params, pinned
         members = self._members((row, *twins), model) if twins else None
         members = members or self._accounts.members(row, model)
         return Target(row, members, self._catalogue.space(row, model)), params, pinned
@@ -154,11 +164,12 @@ class FrontDesk:
         """The parameters in the provider's terms. Raises Refused: it has no such thing."""
         kind = self._catalogue.kinds[row.provider_type]
         if ask.whole is not None:
-            if ask.path is not None and ask.path not in kind.passes:
-                raise Refused(no_such_route(row, ask.path, self._catalogue.kinds))
+            check_whole(ask, row, self._catalogue.kinds)
             return Params(model, whole=self._catalogue.with_model(ask.whole, model), path=ask.path)
         known = self._catalogue.dimensions(row, model)
         check_terms(ask, row, kind, known)
+        if ask.token_ids and not kind.token_ids and not self._knows_ids():
+            raise Refused(no_token_ids(ask, row))
         # a model of one length refuses to be told which
         dimensions = None if (ask.dimensions,) == known else ask.dimensions
         return Params(
@@ -167,8 +178,11 @@ class FrontDesk:
             dimensions=dimensions,
             truncate=ask.truncate,
             dtype=ask.dtype,
-            token_ids=ask.token_ids,
+            token_ids=ask.token_ids and kind.token_ids,
         )
+
+    def _knows_ids(self) -> bool:
+        return self.vocabulary is not None and self.vocabulary.is_there()
 
     # the rest of the port
 
@@ -199,10 +213,14 @@ class FrontDesk:
     def _ask(self, plan: Plan, request: Request) -> None:
         """What the cache does not have is asked of the provider."""
         members = _target(plan).members
+        if not members:
+            request.refusal = shut(plan.provider, self._catalogue)
+            self._pump.end(request)
+            return
         for member in members:
             if member.closed:
                 try:
-                    members = self._open_again(plan)
+                    members = accounts_of(plan, self._providers, self._catalogue, self._accounts)
                 except Refused as refused:
                     request.refusal = refused.refusal
                     self._pump.end(request)
@@ -212,24 +230,6 @@ class FrontDesk:
             self._relate(members)
         self._pump.submit(members, request)
         self._quotas.hold(request)
-
-    def _open_again(self, plan: Plan) -> tuple[Account, ...]:
-        """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
-        old, members, _ = _target(plan)
-        living = tuple(member for member in members if not member.closed)
-        if living:
-            return living
-        row = self._providers.get(old.name)
-        model = plan.params.model
-        if (
-            row is None
-            or not row.enabled
-            or row.provider_type != old.provider_type
-            or model not in self._catalogue.models_of(row)
-        ):
-            message = f"the provider {old.name} was changed or removed before it could be asked"
-            raise Refused(Refusal("unknown_provider", message, param="provider"))
-        return self._accounts.members(row, model)
 
     def _relate(self, members: tuple[Account, ...]) -> None:
         """Let the members of a family know of each other; once, for it takes all pairs."""
@@ -256,6 +256,17 @@ class FrontDesk:
     def max_texts_per_request(self) -> int:
         """See emr.front.desk.Desk."""
         return self._catalogue.settings.server.max_texts_per_request
+
+
+def check_whole(ask: Ask, row: Row, kinds: Mapping[str, Kind]) -> None:
+    """Refuse a body that its provider cannot take as it is. Raises Refused."""
+    kind = kinds[row.provider_type]
+    if ask.path is not None and ask.path not in kind.passes:
+        raise Refused(no_such_route(row, ask.path, kinds))
+    if ask.path is None and not kind.takes_openai_form:
+        raise Refused(no_such_field(ask, row))
+    if ask.token_ids and not kind.token_ids:  # to a server of another vocabulary they lie
+        raise Refused(no_token_ids(ask, row))
 
 
 def standing(plan: Plan, now: float) -> int:
@@ -289,16 +300,14 @@ def estimate_of(plans: Iterable[Plan]) -> int:
     """The tokens that planned requests are expected to cost."""
     tokens = 0
     for plan in plans:
-        caps = _target(plan).members[0].caps
-        tokens += sum(caps.weigh(plan.texts, token_ids=plan.params.token_ids))
+        for member in _target(plan).members[:1]:  # one that is shut has none
+            tokens += sum(member.caps.weigh(plan.texts, token_ids=plan.params.token_ids))
     return tokens
 
 
 def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
     """Refuse what a provider cannot give. `known` are its model's lengths. Raises Refused."""
     name = row.name
-    if ask.token_ids and not kind.token_ids:
-        raise Refused(Refusal("validation_error", f"{name} {TOKEN_IDS}", param=ask.param))
     if ask.dimensions is not None and known and ask.dimensions not in known:
         has = say_dimensions(Model(known))
         message = f"{name} has no vectors of {ask.dimensions} dimensions for this model; it has"
@@ -312,6 +321,55 @@ def check_terms(ask: Ask, row: Row, kind: Kind, known: tuple[int, ...]) -> None:
             f"{', '.join(kind.truncations) or 'none'}"
         )
         raise Refused(Refusal("validation_error", message, param="truncate"))
+
+
+def no_token_ids(ask: Ask, row: Row) -> Refusal:
+    """Lists of ids, to a provider that does not know them."""
+    return Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param)
+
+
+def accounts_of(
+    plan: Plan, providers: Providers, catalogue: Catalogue, accounts: Accounts
+) -> tuple[Account, ...]:
+    """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
+    old, members, _ = _target(plan)
+    living = tuple(member for member in members if not member.closed)
+    if living:
+        return living
+    row, model = providers.get(old.name), plan.params.model
+    if (
+        row is None
+        or not row.enabled
+        or row.provider_type != old.provider_type
+        or model not in catalogue.models_of(row)
+    ):
+        raise Refused(gone(old))
+    return accounts.members(row, model)
+
+
+def gone(row: Row) -> Refusal:
+    """The provider of a plan is not there any more, or another one."""
+    message = f"the provider {row.name} was changed or removed before it could be asked"
+    return Refusal("unknown_provider", message, param="provider")
+
+
+def shut(provider: str, catalogue: Catalogue) -> Refusal:
+    """The provider's vectors are not what they were, and its row says to sin-bin it then."""
+    message = (
+        f"{provider} is sin-binned (on_drift): {catalogue.why_shut(provider)}. `emr providers test "
+        f"{provider} --accept` takes the new vectors for right"
+    )
+    return Refusal("provider_unavailable", message, retry_after=SHUT_RETRY_S)
+
+
+def no_such_field(ask: Ask, row: Row) -> Refusal:
+    """A body in OpenAI's form with a field that only the provider could know, which has another."""
+    names = ", ".join(repr(name[:64]) for name in ask.unknown[:8])
+    message = (
+        f"{row.name} is of type {row.provider_type}, which has a form of its own: emr cannot tell "
+        f"it what is meant by {names}. Leave that out, or send the request in the provider's form"
+    )
+    return Refusal("validation_error", message, param=ask.unknown[0] if ask.unknown else None)
 
 
 def _target(plan: Plan) -> Target:

@@ -58,6 +58,7 @@ class SnapshotCollector(Collector):
         yield from self._front()
         yield from self._cache()
         yield from self._calls()
+        yield from self._drift()
         yield from self._accounts()
 
     def _process(self) -> Iterator[Metric]:
@@ -128,6 +129,14 @@ class SnapshotCollector(Collector):
             tokens.add_metric([name], history.tokens)
             seconds.add_metric([name], list(buckets(history)), history.seconds)
         yield from (calls, texts, tokens, seconds)
+
+    def _drift(self) -> Iterator[Metric]:
+        drift = GaugeMetricFamily(
+            "emr_vectors_changed", "1 while a text gives another vector.", labels=["provider"]
+        )
+        for provider in self._snapshot.providers:
+            drift.add_metric([provider.row.name], float(bool(provider.drift)))
+        yield drift
 
     def _accounts(self) -> Iterator[Metric]:
         labels = ["provider", "scope"]

@@ -111,7 +111,16 @@ def learned_table(connection: sqlite3.Connection) -> tuple[str, ...]:
     return ()
 
 
-STEPS: tuple[Step, ...] = (first_tables, usage_table, learned_table)
+def canaries_table(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Step 4: the vectors by which a change of a provider's model is seen (emr.control.drift)."""
+    connection.execute(
+        "CREATE TABLE canaries (provider TEXT NOT NULL, asked TEXT NOT NULL,"
+        " vector BLOB NOT NULL, kept_at TEXT NOT NULL, PRIMARY KEY (provider, asked)) WITHOUT ROWID"
+    )
+    return ()
+
+
+STEPS: tuple[Step, ...] = (first_tables, usage_table, learned_table, canaries_table)
 
 
 def version_of(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> int:

@@ -11,6 +11,7 @@ from emr import __version__
 from emr.control.accounts import Accounts
 from emr.control.cache.recall import Recall
 from emr.control.catalogue import Catalogue
+from emr.control.drift import Drift
 from emr.control.history import History
 from emr.control.keys import Keys
 from emr.control.providers import Providers
@@ -40,6 +41,7 @@ class Sights:
     accounts: Accounts
     catalogue: Catalogue
     pump: Pump
+    drift: Drift
     connections: Callable[[], int]
     draining: Callable[[], bool]
     recall: Recall | None = None
@@ -75,6 +77,8 @@ class Overview:
             return  # it was of the row as it was before: that says nothing about the one there is
         history.judge(outcome.verdict.ending, seconds, self._sights.pump.clock())
         params, reply = batch.lane_params, outcome.reply
+        if batch.canary and reply is not None:
+            self._sights.drift.look(account.spec.provider, params, reply.vectors[0])
         # what an account tells of its model's length when nobody asked for another
         if (
             reply is not None
@@ -156,6 +160,8 @@ class Overview:
             closing=tuple(view for view in views if view.closing),
             first=first,
             failure_threshold=self._sights.pump.roster.settings.failure_threshold,
+            drift=self._sights.drift.warning(row.name),
+            shut=bool(self._sights.catalogue.why_shut(row.name)),
         )
 
     def learned_caps(self, provider: str) -> dict[str, int | None]:

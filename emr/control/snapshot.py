@@ -108,7 +108,8 @@ class ProviderView:
     """A provider's row with what its accounts do, and its figures over the rolling window.
 
     `accounts` are the open ones, `closing` those of the row as it was before; `first` is what will
-    be opened by the first request.
+    be opened by the first request. `drift` says how its vectors changed; it is `shut` when it gets
+    no requests for that.
     """
 
     row: Row
@@ -117,6 +118,8 @@ class ProviderView:
     closing: tuple[AccountView, ...]
     first: tuple[AccountView, ...]
     failure_threshold: int
+    drift: str = ""
+    shut: bool = False
 
     @property
     def all_accounts(self) -> tuple[AccountView, ...]:
@@ -136,7 +139,7 @@ class ProviderView:
     @property
     def status(self) -> Status:
         """What the gate and the figures say."""
-        if self.gate is Reason.BINNED:
+        if self.shut or self.gate is Reason.BINNED:
             return Status.SINBINNED
         if self.gate in LATCHES or self.has_failed_too_often:
             return Status.DOWN
@@ -151,6 +154,8 @@ class ProviderView:
         Not the same as its status: that tells of an hour, and of the worst account. A provider
         that failed most calls of the hour and answers again is down by the figures, and serves.
         """
+        if self.shut:
+            return False
         if not self.accounts:
             return True
         able = [account for account in self.accounts if account.may_serve]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 
 from emr.control.accounts import KEYLESS, Makers, lengths_of
 from emr.control.catalogue import Catalogue
+from emr.control.drift import Drift
 from emr.control.providers import Providers
 from emr.control.replies import fields_of, reply_json, sure_answer
 from emr.control.rows import Row
@@ -47,34 +48,37 @@ Called = Callable[[str, str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """Who is told: `cleared` of a row that answered well, and `drift` of its vectors.
+
+    `called` is told of every call: the provider, the model, and the tokens that were billed.
+    """
+
+    cleared: Cleared
+    drift: Drift
+    called: Called
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """A provider as a trial asks it: with each of its keys, by the name of its variable."""
 
     row: Row
     model: str
     callers: Sequence[tuple[str, Caller]]
+    accept: bool = False  # its vectors are right, whatever they were before
 
 
 class Trials:
-    """The handlers; each runs as a task, for it waits for the provider.
-
-    `cleared` is told of a row that answered well, `called` of every call: the provider, the model,
-    and the tokens that were billed.
-    """
+    """The handlers; each runs as a task, for it waits for the provider."""
 
     def __init__(
-        self,
-        providers: Providers,
-        makers: Makers,
-        catalogue: Catalogue,
-        cleared: Cleared,
-        called: Called,
+        self, providers: Providers, makers: Makers, catalogue: Catalogue, after: After
     ) -> None:
         self._providers = providers
         self._makers = makers
         self._catalogue = catalogue
-        self._cleared = cleared
-        self._called = called
+        self._after = after
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
@@ -85,9 +89,12 @@ class Trials:
         ]
 
     def test(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
-        """One call with one sentence, with each key."""
+        """One call with one sentence, with each key. `accept`: its vector is the right one."""
+        accept = fields_of(exchange).get("accept")
+        if accept is not None and type(accept) is not bool:
+            raise _refused("accept must be true or false", "accept")
         tried = self._tried(captured[0])
-        self._start(exchange, partial(self._test, exchange, tried))
+        self._start(exchange, partial(self._test, exchange, replace(tried, accept=bool(accept))))
 
     def probe(self, exchange: Exchange, captured: tuple[str, ...]) -> None:
         """Calls of rising size: latency by batch size, and the real cap."""
@@ -141,11 +148,12 @@ class Trials:
         call = Call(Params(tried.model), texts, True, None, CALL_S, CALL_S)
         outcome = await call_with(caller, call)
         billed = outcome.reply.tokens if outcome.reply is not None else None
-        self._called(tried.row.name, tried.model, billed or 0)
+        self._after.called(tried.row.name, tried.model, billed or 0)
         return outcome, loop.time() - started
 
     async def _test(self, exchange: Exchange, tried: Tried) -> None:
         row, longest_s, dimensions = tried.row, 0.0, 0
+        vectors: list[bytes] = []
         for variable, caller in tried.callers:
             outcome, seconds = await self._call(tried, caller, [CANARY])
             error = self._fault(tried, outcome)
@@ -156,19 +164,27 @@ class Trials:
                 return
             assert outcome.reply is not None, "an OK without a reply: a bug"
             longest_s, dimensions = max(longest_s, seconds), outcome.reply.dimensions
+            vectors += outcome.reply.vectors
+        drift = ""
         if self._providers.get(row.name) == row:
+            drift = self._drift(tried, vectors)
             self._catalogue.seen(row.name, tried.model, dimensions)
-            self._cleared(row)
-        reply_json(
-            exchange,
-            OK,
-            {
-                "name": row.name,
-                "status": "ok",
-                "latency_ms": round(longest_s * 1000),
-                "dimensions": dimensions,
-            },
-        )
+            self._after.cleared(row)
+        answer: dict[str, Any] = {
+            "name": row.name,
+            "status": "ok",
+            "latency_ms": round(longest_s * 1000),
+            "dimensions": dimensions,
+        }
+        reply_json(exchange, OK, answer | ({"drift": drift} if drift else {}))
+
+    def _drift(self, tried: Tried, vectors: Sequence[bytes]) -> str:
+        """How the vectors differ from those of the first test, empty when they do not."""
+        drift, name = self._after.drift, tried.row.name
+        if tried.accept:
+            drift.accept(name)
+        faults = [drift.look(name, Params(tried.model), vector) for vector in vectors]
+        return next(filter(None, faults), "")
 
     def _fault(self, tried: Tried, outcome: Outcome) -> str:
         """Why a test failed; empty when it did not. Vectors of a wrong length fail it too."""

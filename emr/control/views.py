@@ -132,6 +132,7 @@ def provider_health(provider: ProviderView) -> dict[str, Any]:
         "limit_source": limit_source(accounts),
         "gate": provider.gate.value,
         "gate_seconds_left": round(max([v.gate_until_s for v in accounts]), 3),
+        "drift": provider.drift or None,
     }
 
 

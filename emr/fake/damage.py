@@ -11,7 +11,8 @@ from binascii import a2b_base64, b2a_base64
 from struct import pack
 
 from emr.fake.faults import Fault
-from emr.fake.forms.form import JSON, Headers, Vectors
+from emr.fake.forms.form import Vectors
+from emr.fake.forms.words import JSON, Headers
 
 HTML_TYPE = (b"Content-Type", b"text/html; charset=utf-8")
 HTML_PAGE = (

@@ -21,7 +21,9 @@ class Fault(Enum):
     BAD_GATEWAY = "502"  # an HTML page, as gateways answer
     UNAVAILABLE = "503"
     OVERLOADED = "529"
+    CAPACITY = "overloaded"  # no capacity left, with the status that the provider has for it
     AUTH = "auth"  # the key is refused
+    FORBIDDEN = "forbidden"  # the key is good, and may not
     QUOTA = "quota"  # the account has no money left
     # no reply, or one that does not come whole
     HANG = "hang"  # nothing ever comes

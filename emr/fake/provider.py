@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import exp, isfinite
 from random import Random
+from typing import NamedTuple
 
 import orjson
 
@@ -21,25 +22,20 @@ from emr.fake.capacity import Permits, Servers
 from emr.fake.damage import HTML_TYPE, NUMBERED, html_page, spoil_body, spoil_vectors
 from emr.fake.faults import SPOILT, Fault, draw
 from emr.fake.forms import FORMS, find_route
-from emr.fake.forms.form import (
-    JSON,
-    Asked,
-    Complain,
-    Complaint,
-    Form,
-    Headers,
-    duration,
-)
+from emr.fake.forms.form import Asked, Form, Route, duration
+from emr.fake.forms.words import JSON, Complain, Complaint, Headers
 from emr.fake.journal import Journal, Line
 from emr.fake.quota import COMPLAINTS, Charged, Over, Quotas
 from emr.fake.schedule import InForce, Poison, Rules
 from emr.fake.settings import FakeSettings, RetryAfter, Tell, Words
 from emr.fake.tally import Tally, key_id
-from emr.fake.telling import amount, limit_headers, masked, retry_headers
+from emr.fake.telling import amount, limit_headers, masked, retry_headers, seconds
 
 FAULT_RETRY_S = 1.0  # what a 429 that comes as a fault asks for
 NEVER_S = 60.0  # what one asks for that no waiting would let through
 SLOWER = 10.0
+# the facts of a limit, which nobody knows of one that was passed as a fault
+UNTOLD = ("model", "limit", "used", "requested", "wait", "retry", "rpm", "tpm")
 
 
 class Manner(Enum):
@@ -66,13 +62,25 @@ MANNERS = {
 REFUSALS: Mapping[Fault, tuple[Complaint, int | None]] = {
     Fault.RATE: (Complaint.RATE_CALLS, None),
     Fault.RATE_BARE: (Complaint.RATE_CALLS, None),
-    Fault.ERROR: (Complaint.CRASH, None),
+    Fault.ERROR: (Complaint.CRASH, 500),
     Fault.BAD_GATEWAY: (Complaint.BAD_GATEWAY, None),
-    Fault.UNAVAILABLE: (Complaint.OVERLOADED, 503),
+    Fault.UNAVAILABLE: (Complaint.UNAVAILABLE, None),
     Fault.OVERLOADED: (Complaint.OVERLOADED, 529),
+    Fault.CAPACITY: (Complaint.OVERLOADED, None),
     Fault.AUTH: (Complaint.BAD_KEY, None),
+    Fault.FORBIDDEN: (Complaint.FORBIDDEN, None),
     Fault.QUOTA: (Complaint.QUOTA, None),
 }
+
+
+class Incoming(NamedTuple):
+    """A call as it came in."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -81,6 +89,7 @@ class Answer:
 
     form: Form
     key: str
+    route: str = ""
     delay_s: float = 0.0
     status: int = 200
     headers: Headers = field(default_factory=list)
@@ -98,6 +107,7 @@ class Answer:
         headers = self.headers
         if self.asked is None:
             return headers, self.ready
+        headers += self.form.answer_headers(self.asked)
         vectors = self.form.vectors(self.asked)
         fault = self.fault
         if fault is None:
@@ -105,7 +115,7 @@ class Answer:
         spoil_vectors(vectors, fault)
         error = b""
         if fault is Fault.ERROR_200:
-            error = self.form.refuse(Complaint.CRASH, {})[1]
+            error = self.form.refuse(Complaint.CRASH, {"route": self.route}).body
         content, body = spoil_body(self.form.write(self.asked, vectors), fault, error)
         return content + headers, body
 
@@ -159,16 +169,15 @@ class Provider:
 
     # the life of a call
 
-    def answer(
-        self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes, now: float
-    ) -> Answer:
+    def answer(self, call: Incoming, now: float) -> Answer:
         """Take in a call; the answer is due `delay_s` later."""
+        method, path, body = call.method, call.path, call.body
         self.tally.calls += 1
         force = self._rules.at(now - self._since)
         s = force.settings
         found = find_route(path, s.form)
         form = found[0] if found is not None else FORMS[s.form]
-        key = form.key(headers)
+        key = form.key(call.headers)
         answer = Answer(form, key or "", fault=draw(force.odds, self._rng))
         if s.journal:
             answer.line = self.journal.open(now - self._since)
@@ -178,8 +187,9 @@ class Provider:
                 raise Complain(Complaint.NO_ROUTE, path=path)
             if method != "POST":
                 raise Complain(Complaint.BAD_METHOD, path=path, method=method)
+            answer.route = found[1].name
             check_key(form, key, s)
-            asked = read(form, found[1], body, force)
+            asked = read(form, found[1]._replace(query=call.query), body, force)
             if answer.line is not None:
                 answer.line.texts, answer.line.tokens = len(asked.texts), asked.total
             self._admit(answer, asked, force, now)
@@ -258,7 +268,7 @@ class Provider:
             if failed and s.count_failed and quota is not None:
                 quota.count_failed(now)
             answer.headers += limit_headers(answer.form, quota, s, now)
-        if fault in NUMBERED and not answer.form.indexed:
+        if fault in NUMBERED and answer.route in answer.form.unnumbered:
             answer.fault = None
         elif fault is not None:
             answer.manner = MANNERS.get(fault, answer.manner)
@@ -287,19 +297,19 @@ class Provider:
         complaint, facts = refused.complaint, refused.facts
         fault, status = answer.fault, None
         self._release(answer)
-        content = JSON
         struck = REFUSALS.get(fault) if fault is not None else None
         if struck is not None and struck[0] is complaint:
             status = struck[1]
-            facts = dict.fromkeys(("model", "limit", "used", "requested", "wait", "rpm", "tpm"))
+            facts = dict.fromkeys(UNTOLD)
             facts["key"] = masked(answer.key)
             if fault is Fault.RATE:
+                facts["retry"] = seconds(FAULT_RETRY_S)
                 answer.headers += retry_headers(
                     answer.form, FAULT_RETRY_S, RetryAfter.RIGHT, self._wall()
                 )
         else:
             answer.fault = None
-        usual, body = answer.form.refuse(complaint, facts)
+        usual, content, body = answer.form.refuse(complaint, facts | {"route": answer.route})
         if fault is Fault.BAD_GATEWAY and answer.fault is fault:
             content, body = HTML_TYPE, html_page("502 Bad Gateway")
         answer.status = status or usual
@@ -325,13 +335,13 @@ def record(path: str, body: bytes, answer: Answer) -> dict[str, object]:
 def check_key(form: Form, key: str | None, s: FakeSettings) -> None:
     """Raises Complain for a missing key, or one that is not among those set."""
     if key is None:
-        if s.strict and form.needs_key:
+        if s.strict and (form.needs_key or s.keys):
             raise Complain(Complaint.NO_KEY)
     elif s.keys and key not in s.keys.replace(",", " ").split():
         raise Complain(Complaint.BAD_KEY, key=masked(key))
 
 
-def read(form: Form, route: str, body: bytes, force: InForce) -> Asked:
+def read(form: Form, route: Route, body: bytes, force: InForce) -> Asked:
     """The call as the form understands it; raises Complain."""
     most = force.settings.max_bytes
     if 0 < most < len(body):
@@ -368,8 +378,12 @@ def check_poison(answer: Answer, asked: Asked, poison: Sequence[tuple[str, Poiso
 
 
 def passed(over: Over, asked: Asked, wait: float, s: FakeSettings) -> Complain:
-    """The complaint of a passed limit, with its figures unless nothing is to be told."""
+    """The complaint of a passed limit, with its figures unless nothing is to be told.
+
+    `retry` is what a body says about when to come again, where other providers have a header.
+    """
     told = s.words is Words.FIGURES or (s.words is Words.TELL and s.tell is not Tell.NONE)
+    says_when = s.retry_after in (RetryAfter.REAL, RetryAfter.RIGHT)
     return Complain(
         COMPLAINTS[over.charged],
         model=asked.model,
@@ -377,6 +391,7 @@ def passed(over: Over, asked: Asked, wait: float, s: FakeSettings) -> Complain:
         used=over.used if told else None,
         requested=over.requested if told else None,
         wait=duration(wait) if told else None,
+        retry=seconds(wait) if says_when else None,
         rpm=amount(s.rpm) if told and s.rpm else None,
         tpm=amount(s.tpm) if told and s.tpm else None,
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from emr.fake.forms.form import Complaint, LimitState
+from emr.fake.forms.form import LimitState
+from emr.fake.forms.words import Complaint
 from emr.fake.limits import Limiter, Method
 from emr.fake.settings import FakeSettings, Scope, method_of
 from emr.fake.thief import Thief

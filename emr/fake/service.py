@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from emr.fake.forms.form import JSON
-from emr.fake.provider import Answer, Manner, Provider
+from emr.fake.forms.words import JSON
+from emr.fake.provider import Answer, Incoming, Manner, Provider
 from emr.fake.settings import FakeSettings, changed, plain
 from emr.front.exchange import Exchange, Headers
 from emr.lane.refusal import Refusal
@@ -74,9 +74,10 @@ class Pending:
         """The call is where it is decided about."""
         self._timer = None
         service, exchange = self._service, self._exchange
-        answer = self._answer = service.provider.answer(
-            exchange.method, exchange.path, exchange.headers, exchange.body, service.clock.time()
+        call = Incoming(
+            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body
         )
+        answer = self._answer = service.provider.answer(call, service.clock.time())
         if answer.manner is Manner.HANG:
             return
         if answer.delay_s > 0.0:

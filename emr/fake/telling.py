@@ -5,7 +5,8 @@ from __future__ import annotations
 from email.utils import formatdate
 from math import ceil
 
-from emr.fake.forms.form import Form, Headers, LimitState
+from emr.fake.forms.form import Form, LimitState
+from emr.fake.forms.words import Headers
 from emr.fake.quota import Charged, Quota
 from emr.fake.settings import FakeSettings, RetryAfter, Tell
 
@@ -52,6 +53,11 @@ def amount(number: float) -> str:
         if number >= size:
             return f"{number / size:g}{letter}"
     return f"{number:g}"
+
+
+def seconds(number: float) -> str:
+    """As Google writes a duration in JSON: `34s`, `0.5s`."""
+    return f"{round(number, 3):g}s"
 
 
 def masked(key: str) -> str:

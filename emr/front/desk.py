@@ -43,8 +43,9 @@ class Ask:
     `texts` are JSON texts as bytes: strings with their quotes, or lists of token ids
     (`token_ids`). `single`: the input was one text and not a list. `truncate` is `none`, `start`,
     `end` or None. `param` names the field of the texts in this form (`input`, `texts`). `whole`
-    is the caller's body, without emr's own fields, when it must be passed on untouched, and
-    `path` the provider's route for it when it is not the one for embeddings.
+    is the caller's body, without emr's own fields, when it must be passed on untouched, `unknown`
+    the names of the fields that made it so, and `path` the provider's route for it when it is not
+    the one for embeddings.
     """
 
     texts: list[bytes] = field(default_factory=list)
@@ -62,6 +63,7 @@ class Ask:
     user: str | None = None
     param: str = "input"
     whole: bytes | None = None
+    unknown: tuple[str, ...] = ()
     path: str | None = None
 
 

@@ -65,6 +65,7 @@ class Account:
         self.stale = False  # a request ended elsewhere: its tickets may still wait here
         self.family: Sequence[Account] = (self,)  # that may answer for it, itself included
         self.taken = 0.0  # texts that were let in, over the weight: of equals the least is next
+        self.passed = 0  # requests that went to another member since it worked on anything
         self.outlook: Outlook | None = None  # until something happens
         self.last_params: Params | None = None
         self.closed = False  # its provider was removed: what waits is still sent, nothing is added

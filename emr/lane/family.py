@@ -4,10 +4,16 @@ A request may be answered by the accounts that it came with (its *members*): the
 provider, or providers of the same model. It waits at the one with the least predicted wait, and of
 equals at the one that got the least for its weight. When a member's gate is set, what waits there
 moves to where it is answered sooner: decided ticket by ticket, at most once between two tries.
+
+How long a member takes is only known while it is asked. One that was slow once, when it or the host
+of emr was started, would never be asked again; so what is known of an idle member's time counts for
+less with each request that passes it by. A twin that is really r times slower then gets one request
+in PASSED·log2(r) of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from emr.lane.account import Account
 
 CATCH_UP_TEXTS = 64.0  # for its weight of one
+PASSED = 64  # requests that halve what an idle member is thought to take
+LONG_AGO = 8  # requests that passed an idle member by: its next call counts more than those before
 EQUAL_PART = 0.25  # waits are equal that differ by less than this part of the shortest
 
 
@@ -37,14 +45,26 @@ def choose(members: Sequence[Account], request: Request, now: float) -> Account:
     if len(members) == 1:
         return members[0]
     able = [member for member in members if healthy(member)] or list(members)
-    waits = {member: forecast(member, request, now).answer_s for member in able}
+    waits = {member: _wait_s(member, request, now) for member in able}
     least = min(waits.values())
     equal = [member for member in able if waits[member] <= least * (1.0 + EQUAL_PART)]
     # who was away does not get everything until he has caught up
     behind = max([member.taken for member in equal]) - CATCH_UP_TEXTS
     for member in equal:
         member.taken = max(member.taken, behind)
-    return min(equal, key=lambda member: member.taken)
+    best = min(equal, key=lambda member: member.taken)
+    if best.passed >= LONG_AGO:
+        best.latency.doubt()
+    for member in able:
+        member.passed = 0 if member is best or member.flying else member.passed + 1
+    return best
+
+
+def _wait_s(account: Account, request: Request, now: float) -> float:
+    """When a request would be answered, believed the less the longer nothing is known of it."""
+    found = forecast(account, request, now)
+    takes_s = found.answer_s - found.wait_s
+    return found.wait_s + takes_s * math.exp2(-account.passed / PASSED)
 
 
 def better(account: Account, ticket: Ticket, now: float) -> Account | None:

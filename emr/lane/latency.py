@@ -25,6 +25,7 @@ FIRST_GUESS_S = 0.25  # before the first reply: a hosted call of one text takes 
 # at least so many tokens), follow about the last fifty calls (gain 0.02)
 DRIFT = 4e-4
 LARGEST_MIN = 1000
+DOUBT = 1.0  # a measurement's variance: half of what is seen next goes into the line
 RTT_WEIGHT = 0.3
 SAMPLES = 200  # a size class's tail: enough for a 99th percentile
 ENOUGH_CALLS = 10  # below, the tail is not known and the ceiling holds
@@ -98,6 +99,11 @@ class Latency:
         self._largest = max(self._largest, x)
         drift_b = DRIFT / self._largest**2
         self._p = (p00 - k0 * g0 + DRIFT, p01 - k0 * g1, p11 - k1 * g1 + drift_b)
+
+    def doubt(self) -> None:
+        """The line was found long ago: the next call says as much as all that were before."""
+        p00, p01, p11 = self._p
+        self._p = (p00 + DOUBT, p01, p11)
 
     def estimate_s(self, tokens: int) -> float:
         """T: how long a call of so many tokens will take."""

@@ -86,7 +86,12 @@ RULES: tuple[Rule, ...] = (
         _CLIENT,
         rf"array too long.*?maximum length {_N}.*?length {_GOT}",  # OpenAI
     ),
-    _rule(Ending.SIZE_ITEMS, _CLIENT, "too many inputs", "3210"),  # Mistral
+    _rule(Ending.SIZE_ITEMS, _CLIENT, rf"texts, and a request may have {_N}"),  # another emr
+    _rule(
+        Ending.SIZE_ITEMS,
+        _CLIENT,
+        rf"too many inputs(?:.{{0,20}}max number of inputs is {_N})?",  # Azure, Mistral
+    ),
     # too many tokens in the call
     _rule(
         Ending.SIZE_TOKENS,
@@ -102,8 +107,17 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(Ending.SIZE_TOKENS, _CLIENT, rf"too many tokens in batch\. max is {_N} got {_GOT}"),
     _rule(Ending.SIZE_TOKENS, _CLIENT, r"too many tokens (?:overall|in batch)"),  # Mistral
+    _rule(
+        Ending.SIZE_TOKENS,
+        _CLIENT,
+        rf"number of tokens must be at most {_N}(?: - received {_GOT})?"  # as Cohere says of texts
+        rf"|token count \(?{_GOT.replace('got', 'got2')}\)? exceeds the maximum number of tokens "
+        rf"allowed \(?{_N.replace('cap', 'cap2')}",  # Gemini
+    ),
+    _rule(Ending.SIZE_ITEMS, _CLIENT, "split into more batches", "3210"),  # Mistral
     # too large a body; a server behind a proxy says it in the proxy's words
     _rule(Ending.SIZE_BYTES, (413,), r"length limit|too large|payload|body"),
+    _rule(Ending.SIZE_BYTES, (400,), r"payload size exceeds"),  # Gemini
     _rule(
         Ending.SIZE_TOKENS,
         (429,),
@@ -126,7 +140,13 @@ RULES: tuple[Rule, ...] = (
         "billing_hard_limit_reached",
     ),
     # out of capacity
-    _rule(Ending.OVERLOAD, (429,), r"overloaded|capacity exceeded|server busy", "3505"),
+    _rule(
+        Ending.OVERLOAD,
+        (429,),
+        r"overloaded|capacity exceeded|server busy|concurrency limit|too many concurrent",
+        "3505",  # Mistral
+        "rate_concurrency_limit_exceeded",  # Jina
+    ),
     _rule(Ending.OVERLOAD, (429,), "", "overloaded"),  # TEI
     _rule(Ending.TRANSIENT, (503,), "", "unhealthy"),  # TEI: its backend is broken
     # the parameters: the same for every text
@@ -142,7 +162,8 @@ RULES: tuple[Rule, ...] = (
         (400, 422),
         r"\binput_type\b|\bembedding_types?\b|\boutput_d(?:type|imension)\b|\bencoding_format\b"
         r"|\bdimensions?\b|\btruncat(?:e|ion)\b.{0,40}(?:must|invalid|not supported)"
-        r"|invalid input type|unknown (?:field|parameter|argument)|extra (?:inputs|fields)",
+        r"|invalid input type|unknown (?:name|field|parameter|argument)|extra (?:inputs|fields)"
+        r"|unrecogni[sz]ed (?:request )?argument|argument '\w+' is not supported",
     ),
     # one of the texts
     _rule(

@@ -8,6 +8,7 @@ from the provider's own error.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from emr.lane.settings import Home
@@ -19,26 +20,30 @@ COHERE_PATHS = frozenset({"/v1/embed", "/v2/embed"})
 OPENAI_FIELDS = frozenset({"input", "model", "encoding_format", "dimensions", "user"})
 
 
+def _up_to(own: int, most: int = 0, least: int = 1) -> tuple[int, ...]:
+    """Every length from `least` to `most` (0: the model's own), the model's own first."""
+    return own, *[size for size in range(most or own, least - 1, -1) if size != own]
+
+
 def _voyage(
-    tokens_a_call: int, tokens_a_minute: float, price: float, window: int = 32_000
+    tokens_a_call: int,
+    tokens_a_minute: float,
+    price: float,
+    length: int = 1024,
+    window: int = 32_000,
 ) -> Model:
-    return Model((), window, tokens_a_call, price, None, tokens_a_minute)
+    """A model of Voyage's with one length."""
+    return Model((length,), window, tokens_a_call, price, None, tokens_a_minute)
 
 
 def _matryoshka(model: Model) -> Model:
     """The same model with the dimensions that Voyage's newer models give, 1024 by default."""
-    return Model(
-        (1024, 256, 512, 2048),
-        model.max_text_tokens,
-        model.max_call_tokens,
-        model.price,
-        model.calls_per_minute,
-        model.tokens_per_minute,
-    )
+    return replace(model, dimensions=(1024, 256, 512, 2048))
 
 
 # Tokens a call: langchain-voyageai's table of Voyage's limits. Tokens a minute of tier 1:
-# docs.voyageai.com/docs/rate-limits; a model that is not listed there has the lowest, 3M.
+# docs.voyageai.com/docs/rate-limits; a model that is not listed there has the lowest, 3M. Lengths:
+# the table of models in Anthropic's documentation, and Voyage's own for the older ones.
 VOYAGE = Kind(
     name="voyage",
     home=Home.HOSTED,
@@ -61,18 +66,18 @@ VOYAGE = Kind(
             "voyage-3.5-lite": _matryoshka(_voyage(1_000_000, 16e6, 0.02)),
             "voyage-3-large": _matryoshka(_voyage(120_000, 3e6, 0.18)),
             "voyage-3": _voyage(120_000, 3e6, 0.06),
-            "voyage-3-lite": _voyage(120_000, 3e6, 0.02),
+            "voyage-3-lite": _voyage(120_000, 3e6, 0.02, 512),
             "voyage-context-3": _matryoshka(_voyage(120_000, 3e6, 0.18)),
             "voyage-context-4": _matryoshka(_voyage(120_000, 3e6, 0.12)),
             "voyage-multimodal-3": _voyage(120_000, 2e6, 0.12),
-            "voyage-multimodal-3.5": _voyage(120_000, 2e6, 0.12),
+            "voyage-multimodal-3.5": _matryoshka(_voyage(120_000, 2e6, 0.12)),
             "voyage-finance-2": _voyage(120_000, 3e6, 0.12),
-            "voyage-law-2": _voyage(120_000, 3e6, 0.12, 16_000),
+            "voyage-law-2": _voyage(120_000, 3e6, 0.12, 1024, 16_000),
             "voyage-multilingual-2": _voyage(120_000, 3e6, 0.12),
-            "voyage-large-2": _voyage(120_000, 3e6, 0.12, 16_000),
-            "voyage-large-2-instruct": _voyage(120_000, 3e6, 0.12, 16_000),
-            "voyage-code-2": _voyage(120_000, 3e6, 0.12, 16_000),
-            "voyage-2": _voyage(320_000, 3e6, 0.12, 4_000),
+            "voyage-large-2": _voyage(120_000, 3e6, 0.12, 1536, 16_000),
+            "voyage-large-2-instruct": _voyage(120_000, 3e6, 0.12, 1024, 16_000),
+            "voyage-code-2": _voyage(120_000, 3e6, 0.12, 1536, 16_000),
+            "voyage-2": _voyage(320_000, 3e6, 0.12, 1024, 4_000),
         }
     ),
     calls_per_minute=2000,
@@ -120,6 +125,7 @@ COHERE = Kind(
     calls_per_minute=2000,
     items_per_minute=2000,
     dtypes=("float", "int8", "uint8", "binary", "ubinary"),
+    takes_openai_form=False,
     truncations=("none", "start", "end"),
     independent=frozenset(
         {"texts", "model", "input_type", "embedding_types", "truncate", "output_dimension"}
@@ -140,8 +146,8 @@ OPENAI = Kind(
     max_bytes=8 * MIB,  # not documented; 300,000 tokens are about 1.2 MB of prose
     models=MappingProxyType(
         {
-            "text-embedding-3-small": Model((1536, *range(1535, 0, -1)), 8192, None, 0.02),
-            "text-embedding-3-large": Model((3072, *range(3071, 0, -1)), 8192, None, 0.13),
+            "text-embedding-3-small": Model(_up_to(1536), 8192, None, 0.02),
+            "text-embedding-3-large": Model(_up_to(3072), 8192, None, 0.13),
             "text-embedding-ada-002": Model((1536,), 8192, None, 0.10),
         }
     ),
@@ -189,7 +195,7 @@ MISTRAL = Kind(
     models=MappingProxyType(
         {
             "mistral-embed": Model((1024,), 8192, None, 0.10),
-            "codestral-embed": Model((), 8192, None, 0.15),
+            "codestral-embed": Model(_up_to(1536, 3072), 8192, None, 0.15),
         }
     ),
     calls_per_minute=60,
@@ -216,8 +222,8 @@ JINA = Kind(
     max_bytes=8 * MIB,  # not documented
     models=MappingProxyType(
         {
-            "jina-embeddings-v3": Model((), 8192),
-            "jina-embeddings-v4": Model((), 32_000),
+            "jina-embeddings-v3": Model(_up_to(1024), 8192),
+            "jina-embeddings-v4": Model(_up_to(2048), 32_000),
         }
     ),
     calls_per_minute=500,
@@ -242,14 +248,15 @@ GEMINI = Kind(
     max_bytes=8 * MIB,  # not documented
     models=MappingProxyType(
         {
-            "gemini-embedding-001": Model((), 2048, None, 0.15),
-            "gemini-embedding-2": Model((), 8192, None, 0.20),
+            "gemini-embedding-001": Model(_up_to(3072, least=128), 2048, None, 0.15),
+            "gemini-embedding-2": Model(_up_to(3072, least=128), 8192, None, 0.20),
         }
     ),
     calls_per_minute=150,
     tokens_per_minute=10e6,
     items_per_minute=10_000,
     base64=False,
-    truncations=("none", "end"),
+    takes_openai_form=False,
+    truncations=("end",),  # it shortens every text that is too long, and has no word for it
     independent=frozenset({"model", "content", "taskType", "outputDimensionality"}),
 )

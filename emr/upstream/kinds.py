@@ -38,7 +38,8 @@ class Kind:
     request may be passed on whole.
     The caps are of one call. `independent` are the request fields of its API that mean the same
     for each text alone, so that texts with equal values may share a call; a request with any
-    other field is passed on whole. `organisation_wide`: its limits hold for all models together.
+    other field is passed on whole. `takes_openai_form`: a body of `/v1/embeddings` that is passed
+    on whole is one of its own. `organisation_wide`: its limits hold for all models together.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Kind:
     dtypes: tuple[str, ...] = ("float",)
     input_types: bool = True  # it tells queries from documents
     truncations: tuple[str, ...] = ()  # of none, start, end: those a request may choose
+    takes_openai_form: bool = True
     token_ids: bool = False  # it takes lists of token ids, in its own vocabulary
     independent: frozenset[str] = frozenset()
     organisation_wide: bool = False

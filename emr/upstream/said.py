@@ -7,9 +7,10 @@ Every provider has its own place for the words, so all known places are looked a
     {"message": "words", "type": "…", "code": "…"}                        Cohere, Mistral, TEI
     {"detail": "words", "error_code": "…"}                                Voyage, Jina
     {"detail": [{"loc": […], "msg": "…", "ctx": {…}}, …]}                 FastAPI
+    {"detail": "words", "errors": [{"field", "message", "input"}, …]}     Jina
 
-Of a FastAPI error only place and message are taken: its `input` is the refused value, that is, a
-caller's text. A body of another shape is taken only when it is a short plain text.
+Of the entries of a list only place and message are taken: their `input` is the refused value, that
+is, a caller's text. A body of another shape is taken only when it is a short plain text.
 """
 
 from __future__ import annotations
@@ -87,6 +88,9 @@ def listen(body: bytes) -> Said:
         at = _PARAM.fullmatch(param) if type(param) is str else None
         if at is not None:
             said.index = int(at.group(1))
+        errors = place.get("errors")
+        if type(errors) is list:
+            words = "; ".join(filter(None, [words, *map(_field, errors[:_HEARD])]))
         details = place.get("details")
         if type(details) is list:
             said.details += [d for d in details[:_HEARD] if type(d) is dict]
@@ -117,6 +121,15 @@ def _entry(value: Any) -> str:
         return msg
     place = ".".join(str(part) for part in loc if type(part) in (str, int))
     return f"{place}: {msg}" if place else msg
+
+
+def _field(value: Any) -> str:
+    """One entry of Jina's list of errors, as `body -> input: the message`."""
+    if type(value) is not dict or type(value.get("message")) is not str:
+        return ""
+    message: str = value["message"]
+    place = value.get("field")
+    return f"{place}: {message}" if type(place) is str else message
 
 
 def _plain(body: bytes) -> str:

@@ -15,7 +15,13 @@ from emr.upstream.kinds import Kind, Model
 LOCAL_MODEL = "wordllama-256"  # as its weights are named: 256 numbers a vector
 
 
-def _server(name: str, path: str, max_texts: int, max_tokens: int) -> Kind:
+def _server(
+    name: str,
+    path: str,
+    max_texts: int,
+    max_tokens: int,
+    truncations: tuple[str, ...] = ("none", "end"),  # not said, see the dialect
+) -> Kind:
     """A server that speaks OpenAI's form and knows its own models."""
     return Kind(
         name=name,
@@ -29,7 +35,7 @@ def _server(name: str, path: str, max_texts: int, max_tokens: int) -> Kind:
         max_bytes=2 * MIB,  # the smallest body limit that is known of such a server (TEI's)
         models=MappingProxyType({}),
         input_types=False,
-        truncations=("none", "end"),  # not said, see the dialect
+        truncations=truncations,
         independent=OPENAI_FIELDS,
     )
 
@@ -39,11 +45,13 @@ def _server(name: str, path: str, max_texts: int, max_tokens: int) -> Kind:
 # when its address is public: emr.upstream.endpoint.home_of.
 OPENAI_COMPATIBLE = _server("openai-compatible", "/v1/embeddings", 64, 100_000)
 
-# `--max-client-batch-size` is 32 unless it is set; 32 texts of 8,192 tokens.
-TEI = _server("tei", "/v1/embeddings", 32, 262_144)
+# `--max-client-batch-size` is 32 unless it is set; 32 texts of 8,192 tokens. What `/v1/embeddings`
+# cannot be told about long texts, its own `/embed` can: see the dialects.
+TEI = _server("tei", "/v1/embeddings", 32, 262_144, ("none", "start", "end"))
 
-# It takes 2,048 texts and pops eight of its own batches of 32 at a time.
-INFINITY = _server("infinity", "/embeddings", 256, 262_144)
+# It takes 2,048 texts and pops eight of its own batches of 32 at a time. It shortens every text
+# that is too long, and has no word for it.
+INFINITY = _server("infinity", "/embeddings", 256, 262_144, ("end",))
 
 # It batches continuously: moderate calls and more of them.
 VLLM = _server("vllm", "/v1/embeddings", 128, 262_144)

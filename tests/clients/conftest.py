@@ -11,9 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clients import offline
 from tests.support.processes import Router, fake, provider_row, router
 
-if not os.environ.get("EMR_TEST_CLIENTS"):
+if os.environ.get("EMR_TEST_CLIENTS"):
+    offline.stay()
+else:
     collect_ignore_glob = ["test_*.py"]
 
 LOCAL_NAME = "local-by-alias"
@@ -35,6 +38,8 @@ def emr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
             ),
             '[[providers]]\nname = "local"\nprovider_type = "local"\n',
             f'[models]\n"{LOCAL_NAME}" = "local/wordllama-256"\n',
+            # the clients ask for the same texts, and what comes from the cache costs no tokens
+            "[cache]\nmax_bytes = 0\n",
         ]  # fmt: skip
         with router(home, "\n".join(rows)) as running:
             yield running

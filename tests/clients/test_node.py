@@ -47,3 +47,23 @@ def test_errors(emr: Router) -> None:
     told = ask(emr, MODEL, ["a", ""])
     assert (told["error"], told["status"], told["param"]) == ("BadRequestError", 400, "input[1]")
     assert ask(emr, "no-such-model", "a")["error"] == "NotFoundError"
+
+
+@pytest.mark.parametrize(
+    ("texts", "more", "param"),
+    [
+        ([], {}, "input"), (["a", 5], {}, "input[1]"), ([[]], {}, "input[0]"), (5, {}, "input"),
+        ("a", {"dimensions": 0}, "dimensions"), ("a", {"dimensions": 1537}, "dimensions"),
+        ("a", {"encoding_format": "hex"}, "encoding_format"), ("a", {"user": 5}, "user"),
+    ],
+)  # fmt: skip
+def test_bad_input(emr: Router, texts: object, more: dict[str, object], param: str) -> None:
+    told = ask(emr, MODEL, texts, **more)
+    assert (told["error"], told["status"], told["param"]) == ("BadRequestError", 400, param)
+
+
+@pytest.mark.parametrize("model", ["voyage/voyage-code-3", "cohere/embed-v4.0"])
+def test_other_providers(emr: Router, model: str) -> None:
+    name = model.partition("/")[2]
+    wanted = of_fake(TEXTS, name, "document" if name == "embed-v4.0" else None)
+    assert same(ask(emr, model, TEXTS)["vectors"], wanted)

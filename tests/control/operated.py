@@ -12,7 +12,7 @@ from emr.control.admin import Admin, Works
 from emr.control.keyring import Shell
 from emr.control.keys import Keys
 from emr.control.rows import Row
-from emr.control.trials import Trials
+from emr.control.trials import After, Trials
 from emr.front.exchange import Exchange, Headers
 from emr.front.routes import FrontService, Route
 from tests.control.overlooked import Overlooked
@@ -61,9 +61,8 @@ class Operated(Overlooked):
         works = Works(lambda: {"server": {}}, self._reload, self._drain, self.overview.learned_caps)
         self.admin = Admin(self.keys, self.providers, works, self.loop)
         makers = self.accounts._makers
-        self.trials = Trials(
-            self.providers, makers, self.catalogue, self._cleared, self.ledger.called_by_operator
-        )
+        after = After(self._cleared, self.drift, self.ledger.called_by_operator)
+        self.trials = Trials(self.providers, makers, self.catalogue, after)
 
     async def __aexit__(self, *error: object) -> None:
         self.keys.close()

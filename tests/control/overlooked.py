@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from emr.control.drift import Drift
 from emr.control.overview import Overview, Sights
 from emr.control.rows import Row
 from emr.control.snapshot import ProviderView, Snapshot
@@ -37,9 +38,11 @@ class Overlooked(Routed):
             self.pump.roster.settings = lanes
         self.active_keys, self.connections, self.draining = 3, 2, False
         keys: Any = SimpleNamespace(active=3)
+        self.drift = Drift(self.store, self.providers, self.catalogue)
         self.overview = Overview(
             Sights(
                 self.store, keys, self.providers, self.accounts, self.catalogue, self.pump,
+                self.drift,
                 lambda: self.connections, lambda: self.draining,
             )
         )  # fmt: skip

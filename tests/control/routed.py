@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -22,6 +24,7 @@ from emr.control.quotas import Quotas
 from emr.control.rows import Row, Source
 from emr.control.settings import Server, Settings
 from emr.control.store import Store
+from emr.control.vocabulary import Vocabulary
 from emr.front.desk import NO_LIMITS, Ask, Plan, Principal
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.roster import Roster
@@ -55,6 +58,12 @@ def settings_of(*rows: Row, models: dict[str, str] | None = None, **server: Any)
     return Settings(server=Server(**server), providers=rows, models=models or {})
 
 
+# a vocabulary of five ids: the bytes of é are two of them
+SMALL = [b"hello", b" world", b"\xc3", b"\xa9", b"\xff"]
+SMALL_FILE = b"".join(b"%b %d\n" % (b64encode(word), n) for n, word in enumerate(SMALL))
+SMALL_CHECKSUM = sha256(SMALL_FILE).hexdigest()
+
+
 class Routed:
     """The whole of it. `callers` has a caller for each provider and key value."""
 
@@ -80,6 +89,8 @@ class Routed:
         self.desk = FrontDesk(
             self.providers, self.accounts, self.pump, self.catalogue, self.quotas, self.ledger
         )
+        self.environment: dict[str, str] = {"TIKTOKEN_CACHE_DIR": "/nowhere"}
+        self.desk.vocabulary = Vocabulary(self.environment, SMALL_CHECKSUM)
         self.pump.observe = self.ledger.called
         self.pump.observe_end = self.ledger.ended
         self.providers.on_change.append(self._changed)

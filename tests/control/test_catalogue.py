@@ -15,7 +15,7 @@ from tests.control.routed import Routed, row_of, server
 from tests.support.aio import run
 
 CODE = "voyage-code-3"  # its length is in the table
-OLD = "voyage-3"  # its length is not
+NEW = "voyage-of-tomorrow"  # it is not in the table
 
 
 def family(routed: Routed, row: Row, model: str) -> list[str]:
@@ -109,14 +109,14 @@ def test_names_that_nobody_serves_are_not_kept(monkeypatch: pytest.MonkeyPatch) 
 # lengths
 
 
-@looked_up(row_of("voyage", "voyage", model="voyage-4", dimensions=[256, 512]))
+@looked_up(row_of("voyage", "voyage", model="voyage-4", dimensions=[256, 512], models=[NEW]))
 def test_a_row_tells_the_lengths_of_its_model_and_the_table_those_of_others(
     routed: Routed,
 ) -> None:
     (row,) = routed.providers.enabled()
     assert routed.catalogue.dimensions(row, "voyage-4") == (256, 512)
     assert routed.catalogue.dimensions(row, CODE) == (1024, 256, 512, 2048)
-    assert routed.catalogue.dimensions(row, OLD) == ()
+    assert routed.catalogue.dimensions(row, NEW) == ()
     assert routed.catalogue.dimensions(row, "nothing") == ()
 
 
@@ -172,13 +172,13 @@ def test_unknown_lengths_are_a_family_once_both_have_answered_alike(routed: Rout
     assert family(routed, a, "m") == [], "the model behind the name was exchanged"
 
 
-@looked_up(row_of("a", "voyage"), row_of("b", "voyage"))
+@looked_up(row_of("a", "voyage", models=[NEW]), row_of("b", "voyage", models=[NEW]))
 def test_a_model_without_a_known_length_in_the_table_is_seen_too(routed: Routed) -> None:
     a, _ = routed.providers.enabled()
-    assert family(routed, a, OLD) == []
-    routed.catalogue.seen("a", OLD, 1024)
-    routed.catalogue.seen("b", OLD, 1024)
-    assert family(routed, a, OLD) == ["b"]
+    assert family(routed, a, NEW) == []
+    routed.catalogue.seen("a", NEW, 1024)
+    routed.catalogue.seen("b", NEW, 1024)
+    assert family(routed, a, NEW) == ["b"]
 
 
 @looked_up(server("a", dimensions=[8]), server("b"))
@@ -212,7 +212,7 @@ def test_a_changed_provider_must_answer_anew() -> None:
 def test_the_list_has_aliases_first_and_every_model_once() -> None:
     async def main() -> None:
         rows = (
-            row_of("voyage", "voyage"), server("own", models=[CODE]),
+            row_of("voyage", "voyage", models=[NEW]), server("own", models=[CODE]),
             replace(server("off", "hidden"), enabled=False),
         )  # fmt: skip
         models = {
@@ -222,7 +222,7 @@ def test_the_list_has_aliases_first_and_every_model_once() -> None:
         async with Routed(*rows, models=models) as routed:
             routed.catalogue.seen("own", "m", 8)
             listed = routed.catalogue.listing()
-            assert [each["id"] for each in listed[:3]] == ["small", CODE, "voyage-4"]
+            assert [each["id"] for each in listed[:4]] == ["small", CODE, NEW, "voyage-4"]
             assert len({each["id"] for each in listed}) == len(listed)
             by_id = {each["id"]: each for each in listed}
             assert by_id["small"] == {
@@ -232,7 +232,7 @@ def test_the_list_has_aliases_first_and_every_model_once() -> None:
             assert type(by_id["small"]["created"]) is int
             assert by_id[CODE]["owned_by"] == "own", "as a request by that name is answered"
             assert by_id["m"]["dimensions"] == 8, "as it was seen"
-            assert by_id[OLD]["dimensions"] is None
+            assert by_id[NEW]["dimensions"] is None
             for missing in ("of-nobody", "of-one-disabled", "not-served", "hidden"):
                 assert missing not in by_id
 
@@ -287,15 +287,16 @@ def space(routed: Routed, name: str, model: str) -> str:
 
 
 @looked_up(
-    row_of("voyage", "voyage"), row_of("again", "voyage", api_key_env_var="ANOTHER_KEY"),
+    row_of("voyage", "voyage", models=[NEW]),
+    row_of("again", "voyage", api_key_env_var="ANOTHER_KEY", models=[NEW]),
     row_of("like", "voyage", endpoint="https://elsewhere.test/v1"), row_of("cohere", "cohere"),
 )  # fmt: skip
 def test_one_type_with_one_length_at_its_own_address_is_one_space(routed: Routed) -> None:
     assert space(routed, "voyage", CODE) == space(routed, "again", CODE)
     assert space(routed, "voyage", CODE) != space(routed, "like", CODE)
     assert space(routed, "voyage", CODE) != space(routed, "cohere", CODE)
-    # of the older model no length is known: nobody has said that both give the same
-    assert space(routed, "voyage", OLD) != space(routed, "again", OLD)
+    # of the new model no length is known: nobody has said that both give the same
+    assert space(routed, "voyage", NEW) != space(routed, "again", NEW)
 
 
 @looked_up(

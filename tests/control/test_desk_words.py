@@ -54,7 +54,12 @@ def test_a_length_that_a_model_has_not(row: Row, model: str, dimensions: int, ha
     [
         (VOYAGE, CODE, 1024, 1024),
         (VOYAGE, CODE, 2048, 2048),
-        (VOYAGE, "voyage-3", 333, 333),  # nobody knows: the provider will say
+        (
+            row_of("voyage", "voyage", models=["new"]),
+            "new",
+            333,
+            333,
+        ),  # nobody knows: the provider will say
         (OPENAI, "text-embedding-3-small", 1, 1),
         (OPENAI, "text-embedding-3-small", 1536, 1536),
         (OPENAI, "text-embedding-ada-002", 1536, None),  # it refuses to be told its only length

@@ -27,7 +27,7 @@ HEALTH_FIELDS = {
     "total_requests": int, "total_failures": int, "current_batch_size_k": int,
     "in_flight_batches": int, "recent_429_rate": float, "concurrency_limit": int,
     "queue_texts": int, "requests_per_minute": float, "tokens_per_minute": float,
-    "limit_source": str, "gate": str, "gate_seconds_left": float,
+    "limit_source": str, "gate": str, "gate_seconds_left": float, "drift": type(None),
 }  # fmt: skip
 
 # no limit a minute is known of a server of one's own, and none in tokens of Cohere
@@ -138,6 +138,7 @@ def test_health_of_a_provider_that_serves() -> None:
                 "concurrency_limit": 9, "queue_texts": 1, "requests_per_minute": 6000.0,
                 "tokens_per_minute": 3e6, "limit_source": "configured", "gate": "CLEAR",
                 "gate_seconds_left": 0.0,
+                "drift": None,
             }  # fmt: skip
             assert 0.9 < entry["health_score"] <= 1.0
             caller.let_go()

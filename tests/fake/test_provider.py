@@ -10,7 +10,7 @@ import pytest
 from emr.fake import journal
 from emr.fake.faults import Fault
 from emr.fake.settings import FakeSettings, changed
-from tests.fake.world import KEY, Connection, Fake, voyage
+from tests.fake.world import AZURE, BODIES, GEMINI, KEY, Connection, Fake, cohere, of, voyage
 
 EMB = "/v1/embeddings"
 OPENAI = "/openai/v1/embeddings"
@@ -18,15 +18,7 @@ COHERE = "/cohere/v2/embed"
 
 
 def small(*texts: str) -> dict[str, object]:
-    return {"model": "text-embedding-3-small", "input": list(texts)}
-
-
-def cohere(*texts: str) -> dict[str, object]:
-    return {"model": "embed-v4.0", "texts": list(texts), "input_type": "search_query",
-            "embedding_types": ["float"]}  # fmt: skip
-
-
-BODIES = {EMB: voyage("a"), OPENAI: small("a"), COHERE: cohere("a")}
+    return of("text-embedding-3-small", *texts)
 
 
 def fake(**settings: object) -> Fake:
@@ -291,6 +283,26 @@ def test_limits_are_told_as_the_real_ones_do() -> None:
     assert got.headers[b"x-ratelimit-reset-tokens"] == b"20s"
 
 
+def test_limits_are_told_in_the_names_of_each() -> None:
+    def told(path: str) -> dict[bytes, bytes]:
+        got = fake(rpm=9, tpm=99).ask(path, BODIES[path])
+        return {name: value for name, value in got.headers.items() if b"ratelimit" in name}
+
+    assert told("/mistral/v1/embeddings") == {
+        b"x-ratelimit-limit-req-minute": b"9",
+        b"x-ratelimit-remaining-req-minute": b"8",
+        b"x-ratelimitbysize-limit-minute": b"99",
+        b"x-ratelimitbysize-remaining-minute": b"98",
+    }
+    assert told("/jina/v1/embeddings") == {
+        b"x-ratelimit-remaining-requests": b"8",
+        b"x-ratelimit-remaining-tokens": b"98",
+    }
+    assert told(AZURE)[b"x-ratelimit-limit-requests"] == b"-1"
+    assert told(AZURE)[b"x-ratelimit-remaining-tokens"] == b"98"
+    assert told(GEMINI) == told("/tei/embed") == told("/ollama/api/embed") == {}
+
+
 def test_limits_are_told_as_set() -> None:
     got = fake(rpm=9, ipm=99, tell="full").ask(EMB, voyage("a"))
     assert len(limit_names(got)) == 6
@@ -423,16 +435,49 @@ def test_poison() -> None:
 @pytest.mark.parametrize(
     ("fault", "status"),
     [("429", 429), ("429-bare", 429), ("500", 500), ("502", 502), ("503", 503), ("529", 529),
-     ("auth", 401)],
+     ("auth", 401), ("forbidden", 403)],
 )  # fmt: skip
 def test_refusals_as_faults(path: str, fault: str, status: int) -> None:
     world = fake(faults=fault)
     got = world.ask(path, BODIES[path])
-    assert got.status == status
+    # Gemini calls a key that it does not know a bad argument
+    assert got.status == (400 if (fault, path) == ("auth", GEMINI) else status)
     assert (b"retry-after" in got.headers) == (fault == "429")
-    html = fault == "502"
-    assert got.headers[b"content-type"].startswith(b"text/html" if html else b"application/json")
+    kind = got.headers[b"content-type"]
+    if fault == "502":
+        assert kind.startswith(b"text/html")
+    else:
+        # the framework under TEI speaks plain text
+        assert kind == b"application/json" or (b"text/plain" in kind and "/tei/" in path)
     assert world.stats()["by_fault"] == {fault: 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/embeddings", 503), ("/jina/v1/embeddings", 429), ("/tei/embed", 429),
+     ("/infinity/embeddings", 429), ("/ollama/api/embed", 503), ("/mistral/v1/embeddings", 429)],
+)  # fmt: skip
+def test_used_up_capacity_has_the_status_of_the_form(path: str, status: int) -> None:
+    assert fake(faults="overloaded").ask(path, BODIES[path]).status == status
+    assert fake(faults="529").ask(path, BODIES[path]).status == 529
+
+
+def test_gemini_says_in_its_body_when_to_come_again() -> None:
+    def delay(**settings: object) -> str | None:
+        world = fake(rpm=1, **settings)
+        world.ask(GEMINI, BODIES[GEMINI])
+        world.clock.advance(26.25)
+        got = world.ask(GEMINI, BODIES[GEMINI])
+        assert b"retry-after" not in got.headers
+        details = got.json["error"]["details"]
+        assert "PerMinute" in details[0]["violations"][0]["quotaId"]
+        return details[1]["retryDelay"] if len(details) > 1 else None
+
+    assert delay() == "33.75s"
+    assert delay(retry_after="none") is None
+    got = fake(faults="429").ask(GEMINI, BODIES[GEMINI]).json["error"]["details"]
+    assert got[1]["retryDelay"] == "1s"
+    assert len(fake(faults="429-bare").ask(GEMINI, BODIES[GEMINI]).json["error"]["details"]) == 1
 
 
 def test_an_empty_account_is_told_apart_from_a_limit() -> None:
@@ -520,6 +565,17 @@ def test_settings_over_the_control_route() -> None:
 @pytest.mark.parametrize("path", BODIES)
 def test_every_other_fault_is_a_200(path: str) -> None:
     in_parts = {"hang", "reset", "cut", "stall", "drip", "giant"}
-    refusing = {"429", "429-bare", "500", "502", "503", "529", "auth", "quota"}
+    refusing = {
+        "429",
+        "429-bare",
+        "500",
+        "502",
+        "503",
+        "529",
+        "overloaded",
+        "auth",
+        "forbidden",
+        "quota",
+    }
     for fault in {f.value for f in Fault} - in_parts - refusing:
         assert fake(faults=fault).ask(path, BODIES[path]).status == 200

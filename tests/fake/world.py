@@ -13,7 +13,12 @@ from emr.fake.service import FakeService
 from emr.fake.settings import FakeSettings
 from emr.front.exchange import Exchange, Headers, Stage
 
-KEY = {b"authorization": b"Bearer fake-key-1"}
+# a key wherever a form looks for one
+KEY = {
+    b"authorization": b"Bearer fake-key-1",
+    b"api-key": b"fake-key-1",
+    b"x-goog-api-key": b"fake-key-1",
+}
 
 
 class Timer:
@@ -115,7 +120,8 @@ class Fake:
         """A request comes in; its answer comes when the clock moves."""
         connection = Connection()
         connection.clock = self.clock if isinstance(self.clock, Clock) else None
-        exchange = Exchange(connection, method, path, "")
+        path, _, query = path.partition("?")
+        exchange = Exchange(connection, method, path, query)
         exchange.headers = dict(headers)
         exchange.body = body if isinstance(body, bytes) else orjson.dumps(body)
         exchange.stage = Stage.WAITING
@@ -139,6 +145,52 @@ class Fake:
         return self.ask("/_fake/stats", b"", {}, "GET").json
 
 
+AZURE = "/azure/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21"
+GEMINI = "/gemini/v1beta/models/gemini-embedding-001:batchEmbedContents"
+
+
+def gemini(*texts: str, **more: object) -> dict[str, object]:
+    """A body in Gemini's form."""
+    model = more.pop("model", "gemini-embedding-001")
+    return {
+        "requests": [
+            {"model": f"models/{model}", "content": {"parts": [{"text": text}]}} | more
+            for text in texts
+        ]
+    }
+
+
 def voyage(*texts: str, **more: object) -> dict[str, object]:
     """A body in Voyage's form."""
     return {"model": "voyage-code-3", "input": list(texts)} | more
+
+
+def cohere(*texts: str) -> dict[str, object]:
+    """A body in Cohere's form."""
+    return {"model": "embed-v4.0", "texts": list(texts), "input_type": "search_query",
+            "embedding_types": ["float"]}  # fmt: skip
+
+
+def of(model: str, *texts: str) -> dict[str, object]:
+    """A body in OpenAI's form."""
+    return {"model": model, "input": list(texts)}
+
+
+# a good call to each route for texts that the fake has, but for the v1 forms of old
+BODIES: dict[str, dict[str, object]] = {
+    "/v1/embeddings": voyage("a"),
+    "/openai/v1/embeddings": of("text-embedding-3-small", "a"),
+    "/cohere/v2/embed": cohere("a"),
+    AZURE: {"input": ["a"]},
+    "/mistral/v1/embeddings": of("mistral-embed", "a"),
+    "/jina/v1/embeddings": of("jina-embeddings-v3", "a"),
+    GEMINI: gemini("a"),
+    "/tei/v1/embeddings": of("any", "a"),
+    "/tei/embed": {"inputs": ["a"]},
+    "/infinity/embeddings": of("BAAI/bge-m3", "a"),
+    "/ollama/api/embed": of("nomic-embed-text", "a"),
+    "/ollama/v1/embeddings": of("nomic-embed-text:latest", "a"),
+    "/vllm/v1/embeddings": of("BAAI/bge-m3", "a"),
+    "/openai-compatible/v1/embeddings": of("bge-m3", "a"),
+    "/emr/v1/embeddings": voyage("a"),
+}

@@ -62,7 +62,8 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
     kept.pop("INVOCATION_ID", None)
     kept.pop("CREDENTIALS_DIRECTORY", None)
     path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return kept | {"HOME": str(home), "PYTHONPATH": path} | dict(more or {})
+    own = {"HOME": str(home), "PYTHONPATH": path, "TIKTOKEN_CACHE_DIR": str(home / "vocabulary")}
+    return kept | own | dict(more or {})
 
 
 @contextmanager

@@ -30,7 +30,9 @@ class Running:
         for name in ("home", "etc", "here"):
             (folder / name).mkdir(exist_ok=True)
         self.places = Places(folder / "home", folder / "etc", folder / "here")
-        self.environment = {"EMR_ADMIN_SECRET": SECRET, **environment}
+        # not what the machine may have of a vocabulary
+        nowhere = {"TIKTOKEN_CACHE_DIR": str(folder / "vocabulary")}
+        self.environment = {"EMR_ADMIN_SECRET": SECRET, **nowhere, **environment}
         self.write(config)
         self.store = Store(None)
         loaded, secret = self.reread()

@@ -51,7 +51,7 @@ class Manager(Protocol):
     def remove_provider(self, name: str) -> None:
         """Take a provider away."""
 
-    def test_provider(self, name: str) -> Told:
+    def test_provider(self, name: str, fields: Fields) -> Told:
         """Make one call; `status` of the answer is `ok` or `error`."""
 
     def probe_provider(self, name: str, sizes: Sequence[int], samples: int) -> Iterator[Told]:
@@ -104,10 +104,10 @@ class OverApi:
         """See Manager."""
         self._api.ask("DELETE", f"/admin/providers/{part(name)}")
 
-    def test_provider(self, name: str) -> Told:
+    def test_provider(self, name: str, fields: Fields) -> Told:
         """See Manager."""
         path = f"/admin/providers/{part(name)}/test"
-        answer = self._api.answer("POST", path, None, CALL_S + SPARE_S)
+        answer = self._api.answer("POST", path, fields, CALL_S + SPARE_S)
         if answer.is_success:
             return _told(value_of(answer.content))
         # the body of a failed test has the provider's words where others have a type

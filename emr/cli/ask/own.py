@@ -132,10 +132,10 @@ class OwnStore:
 
     # calls to a provider
 
-    def test_provider(self, name: str) -> Told:
+    def test_provider(self, name: str, fields: Fields) -> Told:
         """See Manager."""
         with self._router() as manager:
-            return manager.test_provider(name)
+            return manager.test_provider(name, fields)
 
     def probe_provider(self, name: str, sizes: Sequence[int], samples: int) -> Iterator[Told]:
         """See Manager."""

@@ -231,7 +231,7 @@ _shtab_emr_fake_options=(
   "--port[on loopback (default 3300)]:port:"
   "--bind[another address instead\: host\:port, or unix\:\/path]:bind:"
   "--json[print its URLs as JSON]"
-  "--form[the API of the paths without a prefix (default voyage)]:form:(voyage openai cohere)"
+  "--form[the API of the paths without a prefix (default voyage)]:form:(voyage openai cohere azure mistral jina gemini tei infinity ollama vllm openai-compatible emr)"
   {--strict,--no-strict}"[refuse whatever the real provider refuses]"
   "--keys[the API keys accepted, by commas\; none named\: any key]:STR:"
   "--dimensions[of a vector when none are asked\; 0\: the model\'s own, else 1024]:INT:"
@@ -473,6 +473,7 @@ _shtab_emr_providers_remove_defaults_added=0
 
 _shtab_emr_providers_test_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--accept[its vectors are right from now on, whatever they were before]"
   "--server[where it is\: http\:\/\/host\:port, https\:\/\/host\:port or unix\:\/path\; without it http\:\/\/localhost\:3200, else the server that holds the database\'s lock]:URL:"
   "--ca[PEM file of the CA of the server\'s certificate]:FILE:_files"
   "--client-cert[PEM file of a certificate and its key to show, where the server asks for one]:FILE:_files"

@@ -13,18 +13,16 @@ from typing import Any
 from emr.fake.forms.form import (
     Asked,
     Caps,
-    Complain,
-    Complaint,
     Field,
     Form,
     Model,
     Output,
+    Route,
     Vectors,
-    Words,
-    check_fields,
     check_texts,
     dumps,
 )
+from emr.fake.forms.words import Complain, Complaint, Words
 
 SIZES_4 = (1536, 256, 512, 1024)
 SIZES_5 = (2048, 256, 512, 1024, 1536)  # only the first is documented where we could read
@@ -59,6 +57,7 @@ MODELS: Mapping[str, Model] = {
 WORDS: Mapping[Complaint, Words] = {
     Complaint.NO_KEY: Words(401, "no api key supplied"),
     Complaint.BAD_KEY: Words(401, "invalid api token"),
+    Complaint.FORBIDDEN: Words(403, "you do not have access to this resource"),
     Complaint.NO_ROUTE: Words(404, "404 page not found"),
     Complaint.BAD_METHOD: Words(405, "method not allowed"),
     Complaint.BAD_JSON: Words(400, BAD + "json syntax error"),
@@ -110,6 +109,7 @@ WORDS: Mapping[Complaint, Words] = {
         "continue to use the Trial key for free or upgrade to a Production key.",
     ),
     Complaint.OVERLOADED: Words(503, "service unavailable: please try again later"),
+    Complaint.UNAVAILABLE: Words(503, "service unavailable: please try again later"),
     Complaint.CRASH: Words(500, "internal server error"),
     Complaint.BAD_GATEWAY: Words(502, "bad gateway"),
 }
@@ -120,13 +120,13 @@ class Cohere(Form):
 
     name = "cohere"
     routes = {"/v2/embed": "v2", "/v1/embed": "v1"}
-    indexed = False
+    unnumbered = frozenset({"v1", "v2"})
     max_texts = 96
     models = MODELS
     words = WORDS
 
-    def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
-        check_fields(body, FIELDS_2 if route == "v2" else FIELDS_1, caps.strict)
+    def read(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
+        self.check_fields(body, FIELDS_2 if route.name == "v2" else FIELDS_1, caps)
         name = body["model"]
         model = self.model(name, caps)
         texts = read_texts(body, caps.strict)
@@ -140,9 +140,9 @@ class Cohere(Form):
         if most:
             tokens = [min(n, most) for n in tokens]
         self.check_tokens(name, model, tokens, caps)
-        outputs = read_types(body.get("embedding_types"), route, caps.strict)
+        outputs = read_types(body.get("embedding_types"), route.name, caps.strict)
         return Asked(
-            route, name, texts, tokens, kind, dimensions, outputs,
+            route.name, name, texts, tokens, kind, dimensions, outputs,
             extra={"floats": body.get("embedding_types") is None},
         )  # fmt: skip
 
@@ -170,7 +170,7 @@ class Cohere(Form):
         parts.append(b',"meta":%b,"response_type":"%b"}' % (meta, shape))
         return b"".join(parts)
 
-    def error(self, words: Words, message: str) -> bytes:
+    def error(self, words: Words, message: str, facts: Mapping[str, object]) -> bytes:
         return dumps({"id": ID.decode(), "message": message})
 
 

@@ -4,81 +4,32 @@ A form reads a body into an `Asked`, writes the answer to it, and has the provid
 each complaint of a closed set. It knows nothing of time, limits and faults. A new provider is one
 file beside this one and one row in the table of `emr.fake.forms`.
 
-Facts and messages are those of the providers' documentation, SDKs and recorded replies; where
-none was found, the comment says so.
+Facts and messages are those of the providers' documentation, SDKs, sources and recorded replies;
+where none was found, the comment says so.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from functools import lru_cache
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from emr.fake.forms.words import JSON, PLAIN, Complain, Complaint, Headers, Saying, Words
 from emr.fake.vectors import DIMENSIONS, DIMENSIONS_MAX, Text, maker, tokens_of
 
-Headers = list[tuple[bytes, bytes]]
-JSON = (b"Content-Type", b"application/json")
 
+class Route(NamedTuple):
+    """Where a call came in: the route's name, the model that its path names, and its query."""
 
-class Complaint(Enum):
-    """Why a provider refuses a call; the facts that the words may use stand beside each."""
-
-    NO_KEY = "no key"
-    BAD_KEY = "bad key"  # key
-    NO_ROUTE = "no route"  # path
-    BAD_METHOD = "bad method"
-    BAD_JSON = "bad json"
-    MISSING = "missing"  # field
-    UNKNOWN_FIELD = "unknown field"  # field
-    WRONG_TYPE = "wrong type"  # field
-    BAD_VALUE = "bad value"  # field, value, allowed
-    UNKNOWN_MODEL = "unknown model"  # model, known
-    NO_DIMENSIONS = "no dimensions"  # model, value: this model has one size only
-    BAD_DIMENSIONS = "bad dimensions"  # model, value, allowed
-    NO_TEXTS = "no texts"
-    EMPTY_TEXT = "empty text"  # index
-    POISON = "poison"  # a text is refused, its place not named
-    POISON_AT = "poison at"  # index
-    TOO_MANY_TEXTS = "too many texts"  # most, got
-    TEXT_TOO_LONG = "text too long"  # index, most, got, model
-    TOO_MANY_TOKENS = "too many tokens"  # most, got, model
-    BODY_TOO_LARGE = "body too large"  # most, got
-    RATE_CALLS = "rate of calls"  # limit, used, requested, wait, model
-    RATE_TOKENS = "rate of tokens"  # the same
-    RATE_ITEMS = "rate of items"  # the same
-    QUOTA = "quota"
-    OVERLOADED = "overloaded"
-    CRASH = "crash"
-    BAD_GATEWAY = "bad gateway"
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A status and a message with its facts in braces; `vague` is it without figures.
-
-    `type`, `code` and `param` are further fields of the error, where the form has them.
-    """
-
-    status: int
-    text: str
-    type: str | None = None
-    code: str | int | None = None
-    param: str | None = None
-    vague: str | None = None
-
-
-class Complain(Exception):
-    """Carries a complaint and its facts out of a reader to the one place that answers it."""
-
-    def __init__(self, complaint: Complaint, **facts: object) -> None:
-        super().__init__(complaint.value)
-        self.complaint = complaint
-        self.facts = facts
+    name: str
+    model: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +59,15 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a field of a request may hold: types of JSON, and values when they are few."""
+    """What a field of a request may hold: types of JSON, and values when they are few.
+
+    `null`: a null is taken for an absent field, and not for a wrong type.
+    """
 
     types: tuple[type, ...]
     values: tuple[object, ...] = ()
     required: bool = False
+    null: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +81,7 @@ class Output:
 
 @dataclass(slots=True)
 class Asked:
-    """A call as it was understood.
+    """A call as it was understood. `route` is the name of the route.
 
     `texts` are what is embedded; `keys` what the vectors are functions of, when that is more than
     the text (a part of a document depends on the others). `tokens` are what each text is billed,
@@ -168,21 +123,22 @@ class LimitState:
 
 
 class Form(ABC):
-    """A provider's API."""
+    """A provider's API. `{model}` in the path of a route stands for the name of a model."""
 
     name: str
-    routes: Mapping[str, str]  # path: the route's name in `Asked.route`
+    routes: Mapping[str, str]  # path: the route's name
     needs_key = True
     models: Mapping[str, Model]
     max_texts: int
     words: Mapping[Complaint, Words]
-    indexed = True  # answers number their vectors
+    unnumbered: frozenset[str] = frozenset()  # routes whose answers do not number their vectors
     tells_limits = False  # the real one's answers have rate limit headers
     tells_retry = False  # the real one's 429s have Retry-After
     refuses_own_size = False  # a model of one size refuses to be asked even for that
+    refuses_unknown = True  # a field that it does not know, where others look away
 
     @abstractmethod
-    def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
+    def read(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
         """Understand a body; raises Complain as the provider would refuse it."""
 
     @abstractmethod
@@ -190,15 +146,23 @@ class Form(ABC):
         """The body of the answer."""
 
     @abstractmethod
-    def error(self, words: Words, message: str) -> bytes:
-        """The body of a refusal."""
+    def error(self, words: Words, message: str, facts: Mapping[str, object]) -> bytes:
+        """The body of a refusal.
 
-    def route(self, path: str) -> str | None:
-        """The route of a path, None when it is not this form's.
-
-        A form whose paths have a part that varies puts it into the route's name.
+        `facts` are those of the complaint, with the `complaint` itself and the `route`'s name.
         """
-        return self.routes.get(path)
+
+    def route(self, path: str) -> Route | None:
+        """The route of a path, None when it is not this form's."""
+        name = self.routes.get(path)
+        if name is not None:
+            return Route(name) if "{" not in path else None
+        for pattern, name in self.routes.items():
+            if "{" in pattern:
+                match = compiled(pattern).fullmatch(path)
+                if match is not None:
+                    return Route(name, match.group(1))
+        return None
 
     def key(self, headers: Mapping[bytes, bytes]) -> str | None:
         """The API key of a request, None when it has none."""
@@ -218,8 +182,12 @@ class Form(ABC):
                 headers.append((b"x-ratelimit-reset-" + end, duration(state.reset_s).encode()))
         return headers
 
-    def refuse(self, complaint: Complaint, facts: Mapping[str, object]) -> tuple[int, bytes]:
-        """The status and body of a refusal; a fact needed that is None makes the words vague."""
+    def answer_headers(self, asked: Asked) -> Headers:
+        """Further headers of a good answer."""
+        return []
+
+    def refuse(self, complaint: Complaint, facts: Mapping[str, object]) -> Saying:
+        """A refusal; a fact needed that is None makes the words vague."""
         words = self.words[complaint]
         text = words.text
         if words.vague is not None:
@@ -228,7 +196,11 @@ class Form(ABC):
                 text = words.vague
         if words.param is not None:
             words = replace(words, param=words.param.format(**facts))
-        return words.status, self.error(words, text.format(**facts))
+        message = text.format(**facts)
+        if words.plain:
+            return Saying(words.status, PLAIN, message.encode())
+        body = self.error(words, message, {**facts, "complaint": complaint})
+        return Saying(words.status, JSON, body)
 
     def vectors(self, asked: Asked) -> Vectors:
         """Make the vectors of an answer."""
@@ -243,6 +215,34 @@ class Form(ABC):
         return Vectors(made, list(range(len(texts))))
 
     # what readers share
+
+    def check_fields(
+        self, body: Mapping[str, Any], known: Mapping[str, Field], caps: Caps, at: str = ""
+    ) -> None:
+        """Raises Complain for a field that is missing, unknown, or holds what it may not.
+
+        When not strict only what is required is looked at. `at` stands before a field's name.
+        """
+        strict = caps.strict
+        for name, value in body.items():
+            what = known.get(name)
+            if what is None:
+                if strict and self.refuses_unknown:
+                    raise Complain(Complaint.UNKNOWN_FIELD, field=at + name)
+            elif value is None:
+                if strict and not what.null:
+                    raise Complain(Complaint.WRONG_TYPE, field=at + name)
+            elif strict or what.required:
+                if type(value) not in what.types:
+                    raise Complain(Complaint.WRONG_TYPE, field=at + name)
+                if what.values and value not in what.values:
+                    allowed = ", ".join(repr(v) for v in what.values)
+                    raise Complain(
+                        Complaint.BAD_VALUE, field=at + name, value=value, allowed=allowed
+                    )
+        for name, what in known.items():
+            if what.required and body.get(name) is None:
+                raise Complain(Complaint.MISSING, field=at + name)
 
     def model(self, name: object, caps: Caps, only: Mapping[str, Model] | None = None) -> Model:
         """The model of that name; any other has the caps of none when not strict."""
@@ -280,8 +280,10 @@ class Form(ABC):
         most = caps.max_text_tokens or (model.max_text_tokens if caps.strict else 0)
         if most and max(tokens) > most:
             if not cut:
-                index = next(i for i, n in enumerate(tokens) if n > most)
-                raise Complain(Complaint.TEXT_TOO_LONG, index=index, most=most, got=tokens[index])
+                at = next(i for i, n in enumerate(tokens) if n > most)
+                raise Complain(
+                    Complaint.TEXT_TOO_LONG, index=at, most=most, got=tokens[at], text=texts[at]
+                )
             tokens = [min(n, most) for n in tokens]
         return tokens
 
@@ -300,27 +302,6 @@ class Form(ABC):
                 raise Complain(Complaint.TOO_MANY_TOKENS, model=name, most=most, got=got)
 
 
-def check_fields(body: Mapping[str, Any], known: Mapping[str, Field], strict: bool) -> None:
-    """Raises Complain for a field that is missing, unknown, or holds what it may not.
-
-    null is the same as absent. When not strict only what is required is looked at.
-    """
-    for name, value in body.items():
-        what = known.get(name)
-        if what is None:
-            if strict:
-                raise Complain(Complaint.UNKNOWN_FIELD, field=name)
-        elif value is not None and (strict or what.required):
-            if type(value) not in what.types:
-                raise Complain(Complaint.WRONG_TYPE, field=name)
-            if what.values and value not in what.values:
-                allowed = ", ".join(repr(v) for v in what.values)
-                raise Complain(Complaint.BAD_VALUE, field=name, value=value, allowed=allowed)
-    for name, what in known.items():
-        if what.required and body.get(name) is None:
-            raise Complain(Complaint.MISSING, field=name)
-
-
 def check_texts(texts: Sequence[object], name: str, strict: bool) -> None:
     """Raises Complain unless all are texts, and none is empty when strict."""
     if not texts:
@@ -329,7 +310,14 @@ def check_texts(texts: Sequence[object], name: str, strict: bool) -> None:
         if type(text) is not str:
             raise Complain(Complaint.WRONG_TYPE, field=name)
         if not text and strict:
-            raise Complain(Complaint.EMPTY_TEXT, index=index)
+            raise Complain(Complaint.EMPTY_TEXT, index=index, text=text)
+
+
+@lru_cache(maxsize=64)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A path with a place for a model, as an expression."""
+    before, after = pattern.split("{model}")
+    return re.compile(f"{re.escape(before)}([^/]+){re.escape(after)}")
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """OpenAI's `POST /v1/embeddings`.
 
 Sources: the OpenAPI description (CreateEmbeddingRequest: 2,048 inputs, 8,192 tokens an input,
-300,000 a request, no further properties), the Python SDK, and errors recorded in bug reports.
+300,000 a request, no further properties, nothing nullable), the Python SDK, and errors recorded in
+bug reports. Other providers and servers speak like it: their forms derive from this one.
 """
 
 from __future__ import annotations
@@ -9,20 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emr.fake.forms.form import (
-    Asked,
-    Caps,
-    Complain,
-    Complaint,
-    Field,
-    Form,
-    Model,
-    Output,
-    Vectors,
-    Words,
-    check_fields,
-    dumps,
-)
+from emr.fake.forms.form import Asked, Caps, Field, Form, Model, Output, Route, Vectors, dumps
+from emr.fake.forms.words import Complain, Complaint, Words
 from emr.fake.vectors import Text
 
 INVALID = "invalid_request_error"
@@ -31,9 +20,9 @@ REFERENCE = "Please check the API reference: https://platform.openai.com/docs/ap
 FIELDS = {
     "input": Field((str, list), required=True),
     "model": Field((str,), required=True),
-    "dimensions": Field((int,)),
-    "encoding_format": Field((str,), ("float", "base64")),
-    "user": Field((str,)),
+    "dimensions": Field((int,), null=False),
+    "encoding_format": Field((str,), ("float", "base64"), null=False),
+    "user": Field((str,), null=False),
 }
 
 RATE = (
@@ -69,6 +58,12 @@ WORDS: Mapping[Complaint, Words] = {
         "https://platform.openai.com/account/api-keys.",
         INVALID,
         "invalid_api_key",
+    ),
+    Complaint.FORBIDDEN: Words(
+        403,
+        "Country, region, or territory not supported",
+        "request_forbidden",
+        "unsupported_country_region_territory",
     ),
     Complaint.NO_ROUTE: Words(404, "Invalid URL (POST {path})", INVALID),
     Complaint.BAD_METHOD: Words(405, "Not allowed to {method} on {path}.", INVALID),
@@ -140,6 +135,9 @@ WORDS: Mapping[Complaint, Words] = {
         "retry your request, or contact us if the error persists.",
         "server_error",
     ),
+    Complaint.UNAVAILABLE: Words(
+        503, "The engine is currently overloaded, please try again later.", "service_unavailable"
+    ),
     Complaint.CRASH: Words(
         500,
         "The server had an error while processing your request. Sorry about that!",
@@ -154,34 +152,58 @@ class OpenAI(Form):
 
     name = "openai"
     routes = {"/v1/embeddings": "embeddings"}
+    fields = FIELDS
     max_texts = 2048
     models = MODELS
     words = WORDS
     tells_limits = True
     tells_retry = True
     refuses_own_size = True
+    honours_base64 = True  # else it answers numbers whatever is asked for
 
-    def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
-        check_fields(body, FIELDS, caps.strict)
-        name = body["model"]
+    def read(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
+        self.check_fields(body, self.fields, caps)
+        name = route.model or body.get("model") or next(iter(self.models))
         model = self.model(name, caps)
-        texts = read_input(body["input"], caps.strict)
+        texts = self.texts(body, caps)
         self.check_count(len(texts), caps)
-        dimensions = self.size(name, model, body.get("dimensions"), caps)
-        tokens = self.weigh(texts, model, caps, cut=False)
+        dimensions = self.size(name, model, self.asked_size(body), caps)
+        tokens = self.weigh(texts, model, caps, cut=self.cuts(body))
         self.check_tokens(name, model, tokens, caps)
-        base64 = body.get("encoding_format") == "base64"
-        return Asked(
-            route, name, texts, tokens, None, dimensions, (Output("float", "float", base64),)
-        )
+        return Asked(route.name, name, texts, tokens, None, dimensions, (self.output(body),))
+
+    def texts(self, body: Mapping[str, Any], caps: Caps) -> list[Text]:
+        """The texts of a call; raises Complain."""
+        return read_input(body["input"], caps.strict)
+
+    def asked_size(self, body: Mapping[str, Any]) -> int | None:
+        """How many numbers a vector is to have, None for the model's own."""
+        size: int | None = body.get("dimensions")
+        return size
+
+    def cuts(self, body: Mapping[str, Any]) -> bool:
+        """Whether a text that is too long is cut."""
+        return False
+
+    def output(self, body: Mapping[str, Any]) -> Output:
+        """How the vectors are written."""
+        base64 = self.honours_base64 and body.get("encoding_format") == "base64"
+        return Output("float", "float", base64)
 
     def write(self, asked: Asked, vectors: Vectors) -> bytes:
-        total = asked.total
-        usage = dumps({"prompt_tokens": total, "total_tokens": total})
-        end = b'],"model":%b,"usage":%b}\n' % (dumps(asked.model), usage)
-        return b"".join([b'{"object":"list","data":[', *write_data(vectors), end])
+        head = b'{"object":"list",%b"data":[' % self.head(asked)
+        end = b'],"model":%b,"usage":%b}\n' % (dumps(asked.model), dumps(self.usage(asked)))
+        return b"".join([head, *write_data(vectors), end])
 
-    def error(self, words: Words, message: str) -> bytes:
+    def head(self, asked: Asked) -> bytes:
+        """Further members of an answer, each with a comma behind it."""
+        return b""
+
+    def usage(self, asked: Asked) -> dict[str, int]:
+        """What an answer says of tokens."""
+        return {"prompt_tokens": asked.total, "total_tokens": asked.total}
+
+    def error(self, words: Words, message: str, facts: Mapping[str, object]) -> bytes:
         return dumps(
             {
                 "error": {
@@ -220,7 +242,7 @@ def read_input(value: str | list[Any], strict: bool) -> list[Text]:
         if type(text) is not first or first not in (str, list):
             raise Complain(Complaint.WRONG_TYPE, field="input")
         if not text and strict:
-            raise Complain(Complaint.EMPTY_TEXT, index=index)
+            raise Complain(Complaint.EMPTY_TEXT, index=index, text=text)
         if first is list and not all(type(x) is int and x >= 0 for x in text):
             raise Complain(Complaint.WRONG_TYPE, field="input")
     return value

@@ -15,19 +15,17 @@ from typing import Any
 from emr.fake.forms.form import (
     Asked,
     Caps,
-    Complain,
-    Complaint,
     Field,
     Form,
     Model,
     Output,
+    Route,
     Vectors,
-    Words,
-    check_fields,
     check_texts,
     dumps,
 )
 from emr.fake.forms.openai import write_data
+from emr.fake.forms.words import Complain, Complaint, Words
 from emr.fake.vectors import DTYPES, Text
 
 SIZES = (1024, 256, 512, 2048)
@@ -102,6 +100,7 @@ WORDS: Mapping[Complaint, Words] = {
         "specify it in the Authorization header.",  # no record of its words was found
     ),
     Complaint.BAD_KEY: Words(401, "Provided API key is invalid."),
+    Complaint.FORBIDDEN: Words(403, "Forbidden"),
     Complaint.NO_ROUTE: Words(404, "Not Found"),
     Complaint.BAD_METHOD: Words(405, "Method Not Allowed"),
     Complaint.BAD_JSON: Words(400, BAD + "In particular, JSON decode error"),
@@ -173,6 +172,7 @@ WORDS: Mapping[Complaint, Words] = {
     Complaint.RATE_ITEMS: RATE,
     Complaint.QUOTA: Words(402, "Your account has no balance left."),
     Complaint.OVERLOADED: Words(503, "The server is under high traffic. Please try again."),
+    Complaint.UNAVAILABLE: Words(503, "Service Unavailable"),
     Complaint.CRASH: Words(500, "Internal Server Error"),
     Complaint.BAD_GATEWAY: Words(502, "Bad Gateway"),
 }
@@ -193,12 +193,12 @@ class Voyage(Form):
     multimodal_models = MULTIMODAL_MODELS
     words = WORDS
 
-    def read(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
-        if route == "contextualized":
+    def read(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
+        if route.name == "contextualized":
             return self._read_context(route, body, caps)
-        if route == "multimodal":
+        if route.name == "multimodal":
             return self._read_multimodal(route, body, caps)
-        check_fields(body, FIELDS, caps.strict)
+        self.check_fields(body, FIELDS, caps)
         name = body["model"]
         model = self.model(name, caps)
         given = body["input"]
@@ -209,14 +209,14 @@ class Voyage(Form):
         tokens = self.weigh(texts, model, caps, cut=body.get("truncation") is not False)
         self.check_tokens(name, model, tokens, caps)
         kind = body.get("input_type")
-        return Asked(route, name, texts, tokens, kind, dimensions, (read_output(body),))
+        return Asked(route.name, name, texts, tokens, kind, dimensions, (read_output(body),))
 
-    def _read_context(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
+    def _read_context(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
         """Documents of chunks; a flat list only as queries, or to be cut by the provider.
 
         The fake does not cut: a text for auto-chunking comes back as one chunk.
         """
-        check_fields(body, CONTEXT_FIELDS, caps.strict)
+        self.check_fields(body, CONTEXT_FIELDS, caps)
         name = body["model"]
         model = self.model(name, caps, self.context_models)
         inputs = body["inputs"]
@@ -239,13 +239,14 @@ class Voyage(Form):
         tokens = self.weigh(texts, model, caps, cut=False)
         self.check_tokens(name, model, tokens, caps)
         keys = [key for document in inputs for key in context_keys(document)]
+        kind = body.get("input_type")
         return Asked(
-            route, name, texts, tokens, body.get("input_type"), dimensions, (read_output(body),),
+            route.name, name, texts, tokens, kind, dimensions, (read_output(body),),
             keys, [len(document) for document in inputs],
         )  # fmt: skip
 
-    def _read_multimodal(self, route: str, body: dict[str, Any], caps: Caps) -> Asked:
-        check_fields(body, MULTIMODAL_FIELDS, caps.strict)
+    def _read_multimodal(self, route: Route, body: dict[str, Any], caps: Caps) -> Asked:
+        self.check_fields(body, MULTIMODAL_FIELDS, caps)
         name = body["model"]
         model = self.model(name, caps, self.multimodal_models)
         inputs = body["inputs"]
@@ -272,8 +273,9 @@ class Voyage(Form):
         tokens[0] = words + sum(pixels) // PIXELS_PER_TOKEN
         self.check_tokens(name, model, tokens, caps)
         extra = {"text_tokens": words, "image_pixels": pixels[0], "video_pixels": pixels[1]}
+        kind = body.get("input_type")
         return Asked(
-            route, name, keys, tokens, body.get("input_type"), dimensions, (read_output(body),),
+            route.name, name, keys, tokens, kind, dimensions, (read_output(body),),
             extra=extra,
         )  # fmt: skip
 
@@ -283,7 +285,7 @@ class Voyage(Form):
         end = b'],"model":%b,"usage":%b}' % (dumps(asked.model), usage)
         return b"".join([b'{"object":"list","data":[', *data, end])
 
-    def error(self, words: Words, message: str) -> bytes:
+    def error(self, words: Words, message: str, facts: Mapping[str, object]) -> bytes:
         body: dict[str, object] = {"detail": message}
         if words.code is not None:
             body["error_code"] = words.code

@@ -59,6 +59,7 @@ def ask_of(values: Mapping[str, Any], most_texts: int, at: str, without: frozens
     read_input(ask, texts, at + "input", most_texts)
     if unknown and not without.issuperset(unknown):
         ask.whole = whole_body(values, without | OWN.keys())
+        ask.unknown = tuple([name for name in unknown if name not in without])
     return ask
 
 

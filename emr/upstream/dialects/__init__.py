@@ -12,7 +12,8 @@ from emr.upstream.dialects.jina import Jina
 from emr.upstream.dialects.mistral import Mistral
 from emr.upstream.dialects.ollama import Ollama
 from emr.upstream.dialects.openai import OpenAI, OpenAICompatible
-from emr.upstream.dialects.tei import TEI
+from emr.upstream.dialects.tei import PATH as TEI_PATH
+from emr.upstream.dialects.tei import TEI, TEINative
 from emr.upstream.dialects.vllm import VLLM
 from emr.upstream.dialects.voyage import Voyage
 from emr.upstream.endpoint import Endpoint
@@ -34,10 +35,17 @@ DIALECTS: dict[str, Dialect] = {
     "emr": Emr(),
 }
 _COHERE_V1 = CohereV1()
+_TEI_NATIVE = TEINative()
 
 
 def dialect_of(kind: Kind, endpoint: Endpoint) -> Dialect:
-    """How to speak to a provider of `kind` at `endpoint`: the path chooses Cohere's v1 or v2."""
-    if kind.name == "cohere" and endpoint.path.rstrip("/").endswith("/v1/embed"):
+    """How to speak to a provider of `kind` at `endpoint`.
+
+    The path chooses where there are several: Cohere's v1 or v2, TEI's own form or OpenAI's.
+    """
+    path = endpoint.path.rstrip("/")
+    if kind.name == "cohere" and path.endswith("/v1/embed"):
         return _COHERE_V1
+    if kind.name == "tei" and path.endswith(TEI_PATH):
+        return _TEI_NATIVE
     return DIALECTS[kind.name]

@@ -1,7 +1,8 @@
 """Ollama's `/api/embed`: a list of lists, numbers only, no key by default.
 
 Fields: `model`, `input`, `truncate` (true by default), `dimensions`; `options` and `keep_alive`
-are of the server's business and make a request be passed on whole. The reply is `{"embeddings":
+are of the server's business and make a request be passed on whole. A body of OpenAI's form that is
+passed on whole goes to `/v1/embeddings` of the same server. The reply is `{"embeddings":
 [[…], …], "prompt_eval_count": …}` in the order of the texts. Source: ollama (server/routes.go).
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from emr.lane.ticket import Params
 from emr.upstream.call import Call
 from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
+from emr.upstream.endpoint import Endpoint
 from emr.upstream.reply import Shape, members_of
 
 _TRUNCATE = {None: None, "none": False, "end": True}
@@ -32,6 +35,12 @@ class Ollama(UsualDialect):
     """A server of the operator's; a proxy in front of it may want a Bearer key."""
 
     shape = _SHAPE
+
+    def target(self, endpoint: Endpoint, params: Params) -> str:
+        """See Dialect."""
+        if params.whole is None or params.path is not None:
+            return super().target(endpoint, params)
+        return endpoint.path.removesuffix("/api/embed") + "/v1/embeddings" + endpoint.query
 
     def write(self, call: Call) -> bytes:
         """See Dialect. `input_type` is left out: models have their prompts in the text."""

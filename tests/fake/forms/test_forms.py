@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from emr.fake.forms import FORMS, find_route
-from emr.fake.forms.form import Complaint, duration
+from emr.fake.forms.form import Form, Route, duration
 from emr.fake.forms.voyage import context_keys
+from emr.fake.forms.words import JSON, Complaint
 from emr.fake.settings import FakeSettings
 from emr.fake.vectors import expected_base64, expected_json, vector_of
 from tests.fake.world import Fake, voyage
@@ -323,31 +324,53 @@ def test_caps_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_every_form_has_words_for_every_complaint(form: Any) -> None:
+def test_every_form_has_words_for_every_complaint(form: Form) -> None:
     assert set(form.words) == set(Complaint)
     facts = {
         "key": "k", "path": "/p", "method": "GET", "field": "f", "value": 1, "allowed": [2],
         "model": "m", "known": ["m"], "index": 3, "most": 4, "got": 5, "limit": 6.0, "used": 7.0,
-        "requested": 8.0, "wait": "9s", "rpm": "10K", "tpm": "1M",
+        "requested": 8.0, "wait": "9s", "retry": "9s", "rpm": "10K", "tpm": "1M", "text": "a text",
     }  # fmt: skip
+    unknown = dict.fromkeys(("limit", "rpm", "used", "wait", "retry"))
     for complaint in Complaint:
-        for given in (facts, facts | {"limit": None, "rpm": None, "used": None}):
-            status, body = form.refuse(complaint, given)
-            assert 400 <= status < 600
-            assert b"{" not in body.strip(b"{}").replace(b'"error":{', b"")
-            assert b"None" not in body
+        for given in (facts, facts | unknown):
+            for route in set(form.routes.values()):
+                said = form.refuse(complaint, given | {"route": route})
+                assert 400 <= said.status < 600
+                assert b"None" not in said.body.replace(b'"None"', b"")
+                if said.content is JSON:
+                    assert "{" not in str(words_in(orjson.loads(said.body)))
+                else:
+                    assert b"{" not in said.body
+
+
+def words_in(value: Any) -> list[str]:
+    """Every text of a JSON value."""
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in words_in(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in words_in(each)]
+    return [value] if isinstance(value, str) else []
 
 
 @pytest.mark.parametrize("default", FORMS)
 def test_bare_paths_belong_to_the_default_form(default: str) -> None:
-    for path, route in FORMS[default].routes.items():
-        assert find_route(path, default) == (FORMS[default], route)
+    def found(path: str) -> object:
+        return find_route(path.replace("{model}", "a-model"), default)
+
     for name, form in FORMS.items():
         for path, route in form.routes.items():
-            assert find_route(f"/{name}{path}", default) == (form, route)
-            assert find_route(path, default) is not None
-    assert find_route("/v2/embed", default) == (FORMS["cohere"], "v2")
-    for path in ("/", "/v2/embeddings", "/cohere/v1/embeddings", "/cohere", "/acme/v2/embed"):
+            wanted = Route(route, "a-model" if "{model}" in path else "")
+            assert found(f"/{name}{path}") == (form, wanted)
+            assert found(path) is not None
+            if name == default:
+                assert found(path) == (form, wanted)
+    assert find_route("/v2/embed", default) == (FORMS["cohere"], Route("v2"))
+    for path in (
+        "/", "/v2/embeddings", "/cohere/v1/embeddings", "/cohere", "/acme/v2/embed",
+        "/azure/openai/deployments//embeddings", "/azure/openai/deployments/{model}/embedding",
+        "/gemini/v1beta/models/m:embed",
+    ):  # fmt: skip
         assert find_route(path, default) is None
 
 
