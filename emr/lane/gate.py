@@ -151,6 +151,8 @@ class Gate:
                 self._overload_since = None
                 if self.reason is not Reason.BINNED:
                     self.failures = 0
+                if epoch == self.epoch - 1:  # nor did its epoch end in nothing but refusals
+                    self._same = None
             return
         self._count_same(ending, now)
         if ending in (Ending.AUTH, Ending.QUOTA):

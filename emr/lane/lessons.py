@@ -23,7 +23,7 @@ class Lessons:
     """What was learned of the meters of one account, and what the last cut was made of."""
 
     __slots__ = (
-        "_cut", "_cut_at", "_cut_number", "_holds", "_let_through", "_meters", "_scaled",
+        "_cut", "_cut_at", "_cut_number", "_cut_sent", "_holds", "_let_through", "_meters", "_scaled",
         "burst_one", "newest", "refused_calls", "started",
     )  # fmt: skip
 
@@ -34,6 +34,7 @@ class Lessons:
         self.refused_calls = 0  # in the log
         self.burst_one = False  # calls go one by one: two at once were refused
         self._cut_number = 0  # calls up to this one cannot cut again
+        self._cut_sent = 0  # calls up to this one were sent before it
         self._cut_at = 0.0
         self._scaled = False  # it took the limit for one by the second
         self._let_through = True  # a call that was sent after it was
@@ -50,7 +51,7 @@ class Lessons:
 
     def let_through(self, number: int) -> None:
         """The call of that number was."""
-        if number > self._cut_number:
+        if number > self._cut_sent:
             self._let_through = True
 
     def observe(self, now: float, entry: Entry, limits: Limits) -> None:
@@ -81,7 +82,7 @@ class Lessons:
             self._still_full(now, entry)
             return
         self._cut = []
-        self._cut_at, self._scaled = now, False
+        self._cut_at, self._cut_sent, self._scaled = now, self.newest, False
         self._let_through = False
         told = verdict.limits
         if told is not None and self._believe(told):
