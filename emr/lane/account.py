@@ -160,9 +160,20 @@ class Account:
             self._wait(heir, sorted(places), now, alone=False)
 
     def put_back(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait again, at its tag's place; its hold starts anew."""
+        """Let a ticket wait again, before others of its tag; its hold starts anew.
+
+        Hundreds of flows that come at once have the same tag; behind them all a ticket that was
+        refused once would lose its patience before its turn.
+        """
         ticket.held_at = ticket.waited_from = now
         ticket.weigh_again()
+        self._lane_for(ticket.request).put_back(ticket)
+
+    def put_behind(self, ticket: Ticket, now: float) -> None:
+        """Let a ticket wait as if it came now, with a new tag."""
+        ticket.held_at = ticket.waited_from = now
+        ticket.weigh_again()
+        ticket.tag = self.order.tag(ticket.request, ticket.tokens)
         self._lane_for(ticket.request).put(ticket)
 
     def release(self, ticket: Ticket) -> None:

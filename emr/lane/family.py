@@ -113,6 +113,5 @@ def move(source: Account, target: Account, ticket: Ticket, now: float) -> None:
     if not ticket.places:
         return
     ticket.moved = True
-    ticket.tag = target.order.tag(request, ticket.tokens)
     target.taken += len(ticket.places) / target.spec.weight
-    target.put_back(ticket, now)
+    target.put_behind(ticket, now)
