@@ -130,7 +130,7 @@ class Account:
         tokens = sum([request.tokens[place] for place in places])
         ticket = Ticket(request, places, self.order.tag(request, tokens), now)
         ticket.alone = alone
-        self._lane_for(request).put(ticket)
+        self.lane_for(request).put(ticket)
         self.taken += len(places) / self.spec.weight
         self.patience_ends = min(self.patience_ends, patience.ends_at(self, request))
 
@@ -160,21 +160,9 @@ class Account:
             self._wait(heir, sorted(places), now, alone=False)
 
     def put_back(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait again, before others of its tag; its hold starts anew.
-
-        Hundreds of flows that come at once have the same tag; behind them all a ticket that was
-        refused once would lose its patience before its turn.
-        """
-        ticket.held_at = ticket.waited_from = now
-        ticket.weigh_again()
-        self._lane_for(ticket.request).put_back(ticket)
-
-    def put_behind(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait as if it came now, with a new tag."""
-        ticket.held_at = ticket.waited_from = now
-        ticket.weigh_again()
-        ticket.tag = self.order.tag(ticket.request, ticket.tokens)
-        self._lane_for(ticket.request).put(ticket)
+        """Let a ticket wait again, before others of its tag."""
+        ticket.returned(now)
+        self.lane_for(ticket.request).put_back(ticket)
 
     def release(self, ticket: Ticket) -> None:
         """Let a waiting ticket go elsewhere."""
@@ -185,7 +173,8 @@ class Account:
         elif not self.resting.remove(ticket):
             self.isolation.remove(ticket)
 
-    def _lane_for(self, request: Request) -> Lane:
+    def lane_for(self, request: Request) -> Lane:
+        """The lane in which its tickets wait; a new one when there is none."""
         lane = self.lanes.get(request.params)
         if lane is None:
             lane = self.lanes[request.params] = Lane(request.params, request.caller)

@@ -114,4 +114,11 @@ def move(source: Account, target: Account, ticket: Ticket, now: float) -> None:
         return
     ticket.moved = True
     target.taken += len(ticket.places) / target.spec.weight
-    target.put_behind(ticket, now)
+    wait_anew(target, ticket, now)
+
+
+def wait_anew(account: Account, ticket: Ticket, now: float) -> None:
+    """Let a ticket wait as if it came now: behind those of its new tag."""
+    ticket.returned(now)
+    ticket.tag = account.order.tag(ticket.request, ticket.tokens)
+    account.lane_for(ticket.request).put(ticket)

@@ -56,7 +56,11 @@ class Lane:
         self._count(ticket, 1)
 
     def put_back(self, ticket: Ticket) -> None:
-        """Let a ticket that was out wait again, before those of the same tag."""
+        """Let a ticket that was out wait again, before those of the same tag.
+
+        Hundreds of flows that come at once have the same tag; behind them all a ticket that was
+        refused once would lose its patience before its turn.
+        """
         insort_left(self.waiting, ticket, key=_tag)
         self._count(ticket, 1)
 

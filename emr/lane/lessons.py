@@ -23,8 +23,8 @@ class Lessons:
     """What was learned of the meters of one account, and what the last cut was made of."""
 
     __slots__ = (
-        "_cut", "_cut_at", "_cut_number", "_cut_sent", "_holds", "_let_through", "_meters", "_scaled",
-        "burst_one", "newest", "refused_calls", "started",
+        "_cut", "_cut_at", "_cut_number", "_cut_sent", "_holds", "_let_through", "_meters",
+        "_scaled", "burst_one", "newest", "refused_calls", "started",
     )  # fmt: skip
 
     def __init__(self, meters: Mapping[Dimension, Meter]) -> None:

@@ -334,7 +334,7 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
     if batch.probe:
         for ticket in _alive(batch.tickets):  # no try: a probe may fail as often as it must
             _failed(ticket.request, verdict, now)
-            account.put_behind(ticket, now)
+            family.wait_anew(account, ticket, now)
         account.look_at_patience()
         return
     again: list[Ticket] = []

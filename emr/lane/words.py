@@ -17,7 +17,7 @@ PART = 8  # bytes of letters; any shared run of 2 * PART - 1 of them is found
 SHORTEST = 4  # bytes of the letters of a text that could be recognised in a message
 # a caller is never asked back sooner, as the whole seconds of Retry-After have it: whoever came at
 # the very time of a probe would find it under way. Told that, a library that asks 110 times for a
-# text used them all up within 25 s of an outage of a minute (0.01 of the callers were served, now all)
+# text used them all up within 25 s of an outage of a minute (one caller of 100 was served, now all)
 COME_BACK_MIN_S = 1.0
 NO_LETTERS = re.compile(r"[\W_]+")
 # how JSON, Python and HTML write a character, however often one was put into another

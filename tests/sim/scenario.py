@@ -4,8 +4,9 @@ A file describes one row of what is asked of emr: callers, providers, faults, an
 time. Its `axis` tables multiply it: each entry of an axis overrides part of the description, and
 each combination is a scenario of its own, named `file/entry/entry`. Tables are merged by key, so
 that an entry says only what is different. `except."entry/entry"` is merged last, where what is
-asked of all is out of reach for one combination; a comment says why. A word that nobody knows is an error, and all errors of a
-file are told together: a bound with a slip of the pen must not pass for ever.
+asked of all is out of reach for one combination; a comment says why. A word that nobody knows is an
+error, and all errors of a file are told together: a bound with a slip of the pen must not pass for
+ever.
 """
 
 from __future__ import annotations

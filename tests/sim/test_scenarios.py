@@ -1,4 +1,4 @@
-"""The cheap ones of the scenarios, each held against its bounds; all of them: `scripts/simulate`."""
+"""The cheap scenarios, each held against its bounds; all of them: `scripts/simulate`."""
 
 from __future__ import annotations
 
