@@ -134,7 +134,9 @@ def test_it_is_known_which_of_the_two_held() -> None:
 # room, and headers
 
 
-@pytest.mark.parametrize(("due", "room"), [(99.0, 10.0), (100.0, 10.0), (101.0, 4.0), (106.0, -1.0)])
+@pytest.mark.parametrize(
+    ("due", "room"), [(99.0, 10.0), (100.0, 10.0), (101.0, 4.0), (106.0, -1.0)]
+)
 def test_what_may_go_now(due: float, room: float) -> None:
     meter = meter_of()
     meter.book(50.0)
