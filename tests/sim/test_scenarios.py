@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.sim.measure import judge
@@ -33,3 +35,12 @@ def test_the_same_seed_gives_the_same_trace_and_another_one_another() -> None:
     scenario = next(s for s in FAST if s.name == "guessed/a tenth")
     traces = [run(scenario, seed=seed).trace for seed in (1, 1, 2)]
     assert traces[0] == traces[1] != traces[2]
+
+
+def test_the_page_of_the_docs_has_every_scenario_and_no_other() -> None:
+    page = (FOLDER.parent.parent / "docs" / "simulator.md").read_text()
+    assert re.findall(r"^- `(.+?)`: ", page, re.MULTILINE) == [s.name for s in ALL]
+    assert "not run" not in page
+    assert [s.row for s in ALL if s.row.lower() not in page.lower()] == []
+    asked = [bound.figure for s in ALL for span in s.spans for bound in span.bounds]
+    assert page.count(" (asked ") == len(asked)
