@@ -99,6 +99,21 @@ def idle_hands(account: Account, now: float) -> None:
             assert held < account.settings.batch_window_s, "I8: held back for too long"
 
 
+def asked_once(account: Account) -> None:
+    """I13: a text that several ask for waits, or flies, once."""
+    tickets = [*account.waiting(), *(t for batch in account.flying for t in batch.tickets)]
+    once: set[tuple[object, ...]] = set()
+    for ticket in tickets:
+        request = ticket.request
+        if request.ended or ticket.alone or request.params.whole is not None:
+            continue
+        owner = "" if account.settings.share_flights else request.caller
+        for place in ticket.places:
+            key = (owner, request.params, request.texts[place])
+            assert key not in once, "I13: a text is asked for twice"
+            once.add(key)
+
+
 class Log:
     """The calls of an account, kept apart from its pace: I6.
 
@@ -265,7 +280,7 @@ class Watch:
         for account in world.roster.accounts:
             self._slots(account)
             self._sums(account)
-            self._flights(account)
+            asked_once(account)
             idle_hands(account, now)
             if account.lanes or account.resting.tickets:
                 awake = account.wake < math.inf or account.flying
@@ -309,20 +324,6 @@ class Watch:
             assert not request.ended, "what nobody waits for was dropped"
             if request.params.whole is None:
                 assert ticket.bytes == sum([len(request.texts[i]) for i in ticket.places]), "I18"
-
-    def _flights(self, account: Account) -> None:
-        """I13: a text that several ask for waits, or flies, once."""
-        tickets = [*account.waiting(), *(t for batch in account.flying for t in batch.tickets)]
-        once: set[tuple[object, ...]] = set()
-        for ticket in tickets:
-            request = ticket.request
-            if request.ended or ticket.alone or request.params.whole is not None:
-                continue
-            owner = "" if account.settings.share_flights else request.caller
-            for place in ticket.places:
-                key = (owner, request.params, request.texts[place])
-                assert key not in once, "I13: a text is asked for twice"
-                once.add(key)
 
     def _places(self, world: World) -> None:
         """Every text that somebody waits for is in exactly one place."""
