@@ -134,7 +134,7 @@ class Account:
         tokens = sum([request.tokens[place] for place in places])
         ticket = Ticket(request, places, self.order.tag(request, tokens), now)
         ticket.alone = alone
-        self._lane_for(request).put(ticket)
+        self.lane_for(request).put(ticket)
         self.taken += len(places) / self.spec.weight
         self.patience_ends = min(self.patience_ends, patience.ends_at(self, request))
 
@@ -164,10 +164,9 @@ class Account:
             self._wait(heir, sorted(places), now, alone=False)
 
     def put_back(self, ticket: Ticket, now: float) -> None:
-        """Let a ticket wait again, at its tag's place; its hold starts anew."""
-        ticket.held_at = ticket.waited_from = now
-        ticket.weigh_again()
-        self._lane_for(ticket.request).put(ticket)
+        """Let a ticket wait again, before others of its tag."""
+        ticket.returned(now)
+        self.lane_for(ticket.request).put_back(ticket)
 
     def release(self, ticket: Ticket) -> None:
         """Let a waiting ticket go elsewhere."""
@@ -178,7 +177,8 @@ class Account:
         elif not self.resting.remove(ticket):
             self.isolation.remove(ticket)
 
-    def _lane_for(self, request: Request) -> Lane:
+    def lane_for(self, request: Request) -> Lane:
+        """The lane in which its tickets wait; a new one when there is none."""
         lane = self.lanes.get(request.params)
         if lane is None:
             lane = self.lanes[request.params] = Lane(request.params, request.caller)

@@ -133,6 +133,12 @@ def move(source: Account, target: Account, ticket: Ticket, now: float) -> None:
     if not ticket.places:
         return
     ticket.moved = True
-    ticket.tag = target.order.tag(request, ticket.tokens)
     target.taken += len(ticket.places) / target.spec.weight
-    target.put_back(ticket, now)
+    wait_anew(target, ticket, now)
+
+
+def wait_anew(account: Account, ticket: Ticket, now: float) -> None:
+    """Let a ticket wait as if it came now: behind those of its new tag."""
+    ticket.returned(now)
+    ticket.tag = account.order.tag(ticket.request, ticket.tokens)
+    account.lane_for(ticket.request).put(ticket)

@@ -146,11 +146,12 @@ class Gate:
             if asked is not None:
                 self._move_out(ending, now + asked)
             if ending is Ending.OK:
-                # the gate stays, but a row that a success broke is none: a server that serves two
-                # calls at a time refuses the third at once, and answers the two in a later epoch
+                # the gate stays, but a row that a success broke is none: its answer takes longer
                 self._overload_since = None
                 if self.reason is not Reason.BINNED:
                     self.failures = 0
+                if epoch == self.epoch - 1:
+                    self._same = None
             return
         self._count_same(ending, now)
         if ending in (Ending.AUTH, Ending.QUOTA):

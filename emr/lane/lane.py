@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import insort, insort_left
 from collections.abc import Callable
 
 from emr.lane.fair import Flow, flow_of
@@ -53,6 +53,15 @@ class Lane:
             waiting.append(ticket)
         else:
             insort(waiting, ticket, key=_tag)
+        self._count(ticket, 1)
+
+    def put_back(self, ticket: Ticket) -> None:
+        """Let a ticket that was out wait again, before those of the same tag.
+
+        Hundreds of flows that come at once have the same tag; behind them all a ticket that was
+        refused once would lose its patience before its turn.
+        """
+        insort_left(self.waiting, ticket, key=_tag)
         self._count(ticket, 1)
 
     def take(self, tickets: int) -> list[Ticket]:

@@ -138,7 +138,7 @@ class Learner:
         self._beta, self._tau = BETA, TAU_S
         # a refusal on the way back to w_max says that it is lower
         known = (self.w_max, self._before) if self.cuts > 0 and self._x >= BACK else ()
-        if any(abs(w_max - each) <= NEAR * each for each in known):
+        if any(math.isclose(w_max, each, rel_tol=NEAR) for each in known):
             self._beta, self._tau = BETA_CONFIRMED, min(TAU_MAX_S, max(TAU_KNOWN_S, cycle_s))
         if w_max >= (1.0 - NEAR) * self.ceiling:
             self._beta, self._tau = BETA_CONFIRMED, max(TAU_CEILING_S, CEILING_PART * cycle_s)

@@ -23,8 +23,8 @@ class Lessons:
     """What was learned of the meters of one account, and what the last cut was made of."""
 
     __slots__ = (
-        "_cut", "_cut_number", "_holds", "_meters", "burst_one", "let_through", "newest",
-        "refused_calls", "started",
+        "_cut", "_cut_at", "_cut_number", "_cut_sent", "_holds", "_let_through", "_meters",
+        "_scaled", "burst_one", "newest", "refused_calls", "started",
     )  # fmt: skip
 
     def __init__(self, meters: Mapping[Dimension, Meter]) -> None:
@@ -32,9 +32,12 @@ class Lessons:
         self.started: float | None = None  # the first call
         self.newest = 0  # the number of the call sent last
         self.refused_calls = 0  # in the log
-        self.let_through = True  # a call was, since the last cut
         self.burst_one = False  # calls go one by one: two at once were refused
         self._cut_number = 0  # calls up to this one cannot cut again
+        self._cut_sent = 0  # calls up to this one were sent before it
+        self._cut_at = 0.0
+        self._scaled = False  # it took the limit for one by the second
+        self._let_through = True  # a call that was sent after it was
         self._cut: list[tuple[Learner, Dimension]] = []  # what the last refusal cut
         self._holds: deque[tuple[float, float]] = deque()  # of the gate: since, until
 
@@ -45,6 +48,11 @@ class Lessons:
         if self._holds and self._holds[-1][1] > since:
             since = self._holds.pop()[0]
         self._holds.append((since, until))
+
+    def let_through(self, number: int) -> None:
+        """The call of that number was."""
+        if number > self._cut_sent:
+            self._let_through = True
 
     def observe(self, now: float, entry: Entry, limits: Limits) -> None:
         """The reply's headers tell limits, and what is left of them.
@@ -70,10 +78,12 @@ class Lessons:
                 learner.refused_too(entry.cost[dimension])
             return
         self._cut_number = self.newest
+        if not self._let_through:
+            self._still_full(now, entry)
+            return
         self._cut = []
-        if not self.let_through:
-            return  # nothing since the last cut: the provider's window is full still, and no lower
-        self.let_through = False
+        self._cut_at, self._cut_sent, self._scaled = now, self.newest, False
+        self._let_through = False
         told = verdict.limits
         if told is not None and self._believe(told):
             return
@@ -85,7 +95,20 @@ class Lessons:
         a_minute = 1.0
         if asked is None or asked <= SHORT_RETRY_S:
             a_minute = WINDOW_S / max(1.0, self._age_s(now))
+        self._scaled = a_minute > 1.0
         self._cut_to_log(self._about(verdict, known), entry, a_minute)
+
+    def _still_full(self, now: float, entry: Entry) -> None:
+        """Nothing was let through since the last cut: the provider's window is full still.
+
+        That is no lower limit. But a limit by the second would have room again by now: what it was
+        taken for was let through in a minute, not in seconds.
+        """
+        if self._scaled and now - self._cut_at > SHORT_RETRY_S:
+            self._scaled = False
+            about = [dimension for _, dimension in self._cut]
+            self._cut = []
+            self._cut_to_log(about, entry, 1.0)
 
     def _about(self, verdict: Verdict, known: Mapping[Dimension, Meter]) -> Sequence[Dimension]:
         """The limits that a refusal is about."""

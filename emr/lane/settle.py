@@ -228,7 +228,7 @@ def _shrink(account: Account, batch: Batch, verdict: Verdict, now: float, out: E
     account.note(
         out, "Cap learned", texts=caps.max_texts, tokens=caps.max_tokens, bytes=caps.max_bytes
     )
-    for ticket in _alive(batch.tickets):
+    for ticket in reversed(_alive(batch.tickets)):
         account.put_back(ticket, now)
     if estimates_changed:
         account.weigh_again()
@@ -250,7 +250,7 @@ def _bad_text(account: Account, batch: Batch, verdict: Verdict, now: float, out:
             account.isolation.poisoned(guilty.caller, now)
     innocent = _alive(batch.tickets)
     if batch.trial is None and guilty is not None:
-        for ticket in innocent:
+        for ticket in reversed(innocent):
             account.put_back(ticket, now)
         return
     trial = batch.trial or Trial(batch.lane_params)
@@ -311,7 +311,7 @@ def _refuse_all(account: Account, batch: Batch, verdict: Verdict, now: float, ou
 def _wait_again(account: Account, batch: Batch, verdict: Verdict, now: float, out: Effects) -> None:
     """A rate limit, or used up capacity: no try was spent; the gate tells when to go on."""
     again = _alive(batch.tickets)
-    for ticket in again:
+    for ticket in reversed(again):
         _failed(ticket.request, verdict, now)
         if batch.trial is None:
             account.put_back(ticket, now)
@@ -349,8 +349,7 @@ def _try_again(account: Account, batch: Batch, verdict: Verdict, now: float, out
     if batch.probe:
         for ticket in _alive(batch.tickets):  # no try: a probe may fail as often as it must
             _failed(ticket.request, verdict, now)
-            ticket.tag = account.order.tag(ticket.request, ticket.tokens)
-            account.put_back(ticket, now)
+            family.wait_anew(account, ticket, now)
         account.look_at_patience()
         return
     again: list[Ticket] = []

@@ -238,6 +238,11 @@ class Ticket:
         tokens = self.request.tokens
         self.tokens = tokens[0] if len(tokens) == 1 else sum([tokens[i] for i in self.places])
 
+    def returned(self, now: float) -> None:
+        """It was out, and waits again: its hold starts anew, by the estimates of today."""
+        self.held_at = self.waited_from = now
+        self.weigh_again()
+
     def cut(self, texts: int, tag: Tag) -> Ticket:
         """Keep the first `texts` texts; the rest comes back as a ticket of its own at `tag`."""
         rest = Ticket(self.request, self.places[texts:], tag, self.held_at)

@@ -15,6 +15,10 @@ from emr.lane.verdict import Ending, Verdict
 
 PART = 8  # bytes of letters; any shared run of 2 * PART - 1 of them is found
 SHORTEST = 4  # bytes of the letters of a text that could be recognised in a message
+# a caller is never asked back sooner, as the whole seconds of Retry-After have it: whoever came at
+# the very time of a probe would find it under way. Told that, a library that asks 110 times for a
+# text used them all up within 25 s of an outage of a minute (one caller of 100 was served, now all)
+COME_BACK_MIN_S = 1.0
 NO_LETTERS = re.compile(r"[\W_]+")
 # how JSON, Python and HTML write a character, however often one was put into another
 ESCAPES = re.compile(
@@ -114,7 +118,7 @@ def mixed(provider: str) -> Refusal:
 
 def held_back(provider: str, ending: Ending, wait_s: float, words: str) -> Refusal:
     """The 429 or 503 of a request that a rate limit, or used up capacity, keeps too long."""
-    wait_s = max(0.001, wait_s)
+    wait_s = max(COME_BACK_MIN_S, wait_s)
     if ending is Ending.RATE:
         kind, said = "rate_limited", f"{provider} is rate limited"
     else:
@@ -125,12 +129,12 @@ def held_back(provider: str, ending: Ending, wait_s: float, words: str) -> Refus
 
 def binned(provider: str, failures: int, wait_s: float) -> Refusal:
     """The 503 of a request that does not wait, or waited long enough, behind the sin-bin."""
-    wait_s = max(0.001, wait_s)
+    wait_s = max(0.0, wait_s)
     message = (
         f"{provider} is sin-binned after {failures} failed calls in a row; "
         f"the next try is in {wait_s:.1f} s"
     )
-    return Refusal("provider_unavailable", message, retry_after=wait_s)
+    return Refusal("provider_unavailable", message, retry_after=max(COME_BACK_MIN_S, wait_s))
 
 
 def too_late(provider: str) -> Refusal:

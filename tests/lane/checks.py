@@ -16,10 +16,11 @@ from emr.lane.effects import Effects, Send
 from emr.lane.fill import fill
 from emr.lane.gate import LATCHES, TRIED_AGAIN
 from emr.lane.retry import Credits
+from emr.lane.settle import NOT_BILLED
 from emr.lane.shape import shaped
 from emr.lane.step import first_tag, room_of
 from emr.lane.ticket import Batch, Request, Ticket
-from emr.lane.verdict import Ending, Verdict
+from emr.lane.verdict import Dimension, Ending, Verdict
 from tests.sim.model import Provider
 from tests.sim.world import World
 
@@ -80,13 +81,15 @@ def paced(account: Account, now: float) -> bool:
     lane = min(account.lanes.values(), key=first_tag)
     room = room_of(account)
     filling = shaped(account, lane, fill(lane, room), room, now)
-    return account.pace.wait(now, filling.tokens, filling.texts) > 0.0
+    burst_s = account.pace.burst_s(filling)
+    return account.pace.wait(now, filling.tokens, filling.texts, burst_s) > 0.0
 
 
 def idle_hands(account: Account, now: float) -> None:
     """I8: what may go has gone, or is held back for less than the window."""
     gate = account.gate
-    if not account.lanes or now < gate.until or paced(account, now):
+    soon = account.wake <= now + 1e-6  # a rounding error before its time it is stepped again
+    if not account.lanes or now < gate.until or soon or paced(account, now):
         return
     assert account.flying, "I8: an idle account sends in the same step"
     tries = sum([batch.probe for batch in account.flying])
@@ -94,6 +97,50 @@ def idle_hands(account: Account, now: float) -> None:
         for lane in account.lanes.values():
             held = now - lane.waiting[0].held_at
             assert held < account.settings.batch_window_s, "I8: held back for too long"
+
+
+def asked_once(account: Account) -> None:
+    """I13: a text that several ask for waits, or flies, once."""
+    tickets = [*account.waiting(), *(t for batch in account.flying for t in batch.tickets)]
+    once: set[tuple[object, ...]] = set()
+    for ticket in tickets:
+        request = ticket.request
+        if request.ended or ticket.alone or request.params.whole is not None:
+            continue
+        owner = "" if account.settings.share_flights else request.caller
+        for place in ticket.places:
+            key = (owner, request.params, request.texts[place])
+            assert key not in once, "I13: a text is asked for twice"
+            once.add(key)
+
+
+class Log:
+    """The calls of an account, kept apart from its pace: I6.
+
+    A call counts from its sending until a minute after its reply: wherever between the two the
+    provider booked it, none of its windows holds more.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[Batch, tuple[float, int]] = {}  # when it ended, and its texts
+
+    def sent(self, account: Account, batch: Batch, now: float) -> None:
+        """A call goes: it must have room beside those of the last minute."""
+        self._calls = {b: call for b, call in self._calls.items() if call[0] > now - 60.0 + 1e-6}
+        self._calls[batch] = (math.inf, batch.texts)
+        counted = {
+            Dimension.CALLS: (len(self._calls), 1),
+            Dimension.ITEMS: (sum([texts for _, texts in self._calls.values()]), batch.texts),
+        }
+        for dimension, (used, own) in counted.items():
+            limit = account.spec.limits.get(dimension)
+            if limit is not None:
+                most = max(limit.per_minute, own)  # one larger than the limit goes alone
+                assert used <= most + 1e-6, f"I6: {used} {dimension.value} in a minute"
+
+    def ended(self, batch: Batch, now: float, *, billed: bool) -> None:
+        """Its reply came; the texts of one that was refused are given back."""
+        self._calls[batch] = (now, batch.texts if billed else 0)
 
 
 class Watch:
@@ -106,6 +153,7 @@ class Watch:
         self.trace: list[tuple[object, ...]] = []
         self._sent_in_turn: set[Account] = set()
         self._names: dict[Account, int] = {}
+        self._logs: dict[Account, Log] = {}
         self._gone: set[Request] = set()  # their callers left
         self._broken: Counter[tuple[Request, int]] = Counter()  # calls that broke under a text
         self._told_texts: dict[Account, int] = {}  # caps that size errors told
@@ -117,6 +165,7 @@ class Watch:
     def account(self, account: Account) -> None:
         """Watch an account from now on."""
         self._names[account] = len(self._names)
+        self._logs[account] = Log()
         account.credits = CountedCredits(self.world.now)
 
     # events
@@ -169,6 +218,7 @@ class Watch:
         assert whole or texts == 1 or batch.tokens <= account.caps.max_tokens, "I4: in tokens"
         assert whole or texts == 1 or batch.bytes <= account.caps.max_bytes, "I4: in bytes"
         assert 0.0 < send.first_byte_s <= send.whole_s
+        self._logs[account].sent(account, batch, now)
         self.trace.append(
             (now, "sent", self._names[account], batch.number, batch.payload(), batch.probe)
         )
@@ -183,7 +233,13 @@ class Watch:
             (self.world.now, "came", self._names[account], batch.number, verdict.ending)
         )
         paid = spent_by(account)
+        billed = sum([request.billed for request in self.numbers])
+        self._logs[account].ended(batch, self.world.now, billed=verdict.ending not in NOT_BILLED)
         out = self._settle(account, batch, *end)
+        if out.outcome is not None and out.outcome.reply is not None and not batch.canary:
+            tokens = out.outcome.reply.tokens
+            booked = sum([request.billed for request in self.numbers]) - billed
+            assert tokens is None or booked == tokens, "I14: booked is not what was billed"
         self._retried(account, batch, verdict, spent_by(account) - paid)
         if old:
             assert gate.epoch == before[1], "I10: a reply of an earlier epoch changed the gate"
@@ -224,6 +280,7 @@ class Watch:
         for account in world.roster.accounts:
             self._slots(account)
             self._sums(account)
+            asked_once(account)
             idle_hands(account, now)
             if account.lanes or account.resting.tickets:
                 awake = account.wake < math.inf or account.flying

@@ -26,9 +26,9 @@ from hypothesis.stateful import (
 )
 
 from emr.lane.account import Account
-from emr.lane.settings import AccountSpec, Home, LaneSettings
+from emr.lane.settings import AccountSpec, Home, LaneSettings, LimitSpec
 from emr.lane.ticket import Params, Request
-from emr.lane.verdict import Ending, Verdict
+from emr.lane.verdict import Dimension, Ending, Verdict
 from tests.lane.checks import POISON, Watch, WatchedProvider, word
 from tests.sim.model import End, Named, Poison, Script, Seen, TakesAtMost, Times
 from tests.sim.world import World, vector_of
@@ -81,7 +81,8 @@ class Play:
             times=Times(a=0.1, b=1e-4, sigma=options["sigma"]),
         )
         self.provider.watch = self.watch
-        self.spec = AccountSpec("voyage", "m", **options["spec"])
+        limits = {d: LimitSpec(limit, True) for d, limit in options["limits"].items()}
+        self.spec = AccountSpec("voyage", "m", limits=limits, **options["spec"])
         self.accounts = [self.open(), self.open()]
         self.asked = 0
         self.answers: dict[int, int] = {}
@@ -104,12 +105,24 @@ class Play:
     # lines
 
     def ask(
-        self, texts: int, size: int, lane: int, caller: str, bulk: bool, timeout_s: float
+        self,
+        texts: int,
+        size: int,
+        lane: int,
+        caller: str,
+        bulk: bool,
+        timeout_s: float,
+        shared: bool = False,
     ) -> None:
-        """A caller asks; of a poisoned size the last text is one that the provider refuses."""
+        """A caller asks; of a poisoned size the last text is one that the provider refuses.
+
+        Shared texts are those that others ask for, too, and that this request has twice.
+        """
         self.asked += 1
         number, params = self.asked, LANES[lane]
         many = [self.text(number, place, size) for place in range(texts)]
+        if shared:
+            many = [b'"shared %d"' % ((number + place) % 4) for place in range(texts)]
         if params.token_ids:
             many = [b"[%d,%d]" % (number, place) for place in range(texts)]
         elif size == 0 and many:
@@ -220,6 +233,9 @@ options = st.fixed_dictionaries(
         "takes": st.sampled_from([5, 32, 1000]),
         "named": st.sampled_from(list(Named)),
         "tells_index": st.booleans(),
+        "limits": st.sampled_from(
+            [{}, {Dimension.CALLS: 5.0}, {Dimension.CALLS: 300.0, Dimension.ITEMS: 40.0}]
+        ),
         "spec": st.fixed_dictionaries(
             {
                 "home": st.sampled_from(list(Home)),
@@ -240,6 +256,7 @@ options = st.fixed_dictionaries(
                 "max_retries": st.sampled_from([0, 2]),
                 "max_lanes_a_caller": st.sampled_from([2, 32]),
                 "cumulative_cap_s": st.sampled_from([1.0, 45.0]),
+                "share_flights": st.booleans(),
             }
         ),
     }
@@ -261,6 +278,7 @@ class LaneMachine(RuleBasedStateMachine):
         caller=st.sampled_from("abc"),
         bulk=st.booleans(),
         timeout_s=st.sampled_from([0.01, 0.5, 3.0, 60.0, 600.0]),
+        shared=st.booleans(),
     )
     def ask(self, **arguments: Any) -> None:
         self.play.do("ask", **arguments)

@@ -114,10 +114,24 @@ def test_a_call_sent_before_the_change_does_not_change_it_again() -> None:
     before = driver.gate.epoch
     driver.end(Ending.RATE, 100.0)
     held = state(driver.gate)
-    for ending in Ending:
+    for ending in [each for each in Ending if each is not Ending.OK]:
         gate = driver.end(ending, 100.1, epoch=before)
         assert (gate.reason, gate.until) == held
     assert driver.end(Ending.RATE, 101.5).until == pytest.approx(104.5), "it doubled only once"
+
+
+@pytest.mark.parametrize(("epochs_ago", "wait"), [(1, 1.5), (2, 6.0)])
+def test_a_call_let_through_beside_the_refused_one_ends_the_doubling(
+    epochs_ago: int, wait: float
+) -> None:
+    """Its answer takes longer than the refusal, and comes when the gate has changed."""
+    driver = Driver()
+    driver.end(Ending.RATE, 100.0)
+    gate = driver.end(Ending.RATE, 101.5)
+    held = state(gate)
+    driver.end(Ending.OK, 101.6, epoch=gate.epoch - epochs_ago)
+    assert state(gate) == held, "the hold itself stays"
+    assert driver.end(Ending.RATE, 104.5).until == pytest.approx(104.5 + wait)
 
 
 @pytest.mark.parametrize("ending", [Ending.RATE, Ending.OVERLOAD, Ending.TRANSIENT])

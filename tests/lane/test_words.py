@@ -140,8 +140,10 @@ def test_the_index_becomes_the_callers_own(said: str, own: str) -> None:
     assert words.own_index(said, 7, 3) == own
 
 
-@pytest.mark.parametrize(("wait_s", "shown"), [(-5.0, 0.001), (0.0, 0.001), (2.5, 2.5)])
-def test_a_wait_is_never_below_zero(wait_s: float, shown: float) -> None:
+@pytest.mark.parametrize(
+    ("wait_s", "shown"), [(-5.0, 1.0), (0.0, 1.0), (0.999, 1.0), (1.001, 1.001), (2.5, 2.5)]
+)
+def test_nobody_is_asked_back_within_a_second(wait_s: float, shown: float) -> None:
     for refusal in (
         words.held_back("voyage", Ending.RATE, wait_s, ""),
         words.held_back("voyage", Ending.OVERLOAD, wait_s, ""),

@@ -3,8 +3,10 @@
 A file describes one row of what is asked of emr: callers, providers, faults, and bounds by spans of
 time. Its `axis` tables multiply it: each entry of an axis overrides part of the description, and
 each combination is a scenario of its own, named `file/entry/entry`. Tables are merged by key, so
-that an entry says only what is different. A word that nobody knows is an error, and all errors of a
-file are told together: a bound with a slip of the pen must not pass for ever.
+that an entry says only what is different. `except."entry/entry"` is merged last, where what is
+asked of all is out of reach for one combination; a comment says why. A word that nobody knows is an
+error, and all errors of a file are told together: a bound with a slip of the pen must not pass for
+ever.
 """
 
 from __future__ import annotations
@@ -211,8 +213,14 @@ def scenarios(folder: Path = FOLDER) -> list[Scenario]:
 
 def read(stem: str, table: Table) -> list[Scenario]:
     """The scenarios of one file."""
-    axes = table.pop("axis", {})
-    return [_scenario(name, merged) for name, merged in _multiplied(stem, table, axes)]
+    axes, exceptions = table.pop("axis", {}), table.pop("except", {})
+    described = dict(_multiplied(stem, table, axes))
+    for combination, changes in exceptions.items():
+        name = f"{stem}/{combination}"
+        if name not in described:
+            raise ScenarioError(f"except: there is no {name}")
+        described[name] = merge(described[name], changes)
+    return [_scenario(name, merged) for name, merged in described.items()]
 
 
 def _multiplied(stem: str, table: Table, axes: Table) -> Iterator[tuple[str, Table]]:

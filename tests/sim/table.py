@@ -19,9 +19,11 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.sim.baselines import POLICIES, Policy
 from tests.sim.measure import Figures, Run, jain, judge
+from tests.sim.page import page
 from tests.sim.run import run
 from tests.sim.scenario import Scenario, scenarios
 
@@ -125,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--deep", action="store_true", help="long runs of the state machines")
     parser.add_argument("--no-baselines", action="store_true", help="emr alone")
     parser.add_argument("--bounds", action="store_true", help="show the bounds that are met, too")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write docs/simulator.md")
     parser.add_argument("--fast", action="store_true", help="only what the tests run")
     options = parser.parse_args(arguments)
     chosen = [s for s in scenarios() if options.only in s.name and (s.fast or not options.fast)]
@@ -134,7 +137,10 @@ def main(arguments: list[str] | None = None) -> int:
     missed = total = 0
     row = ""
     rows = {s.name: s.row for s in chosen}
+    told: list[tuple[str, str]] = []
     for line in lines(chosen, options.seed, baselines=not options.no_baselines):
+        told += [(line.scenario, f"**{each}**") for each in line.missed]
+        told += [(line.scenario, each) for each in line.met]
         if rows[line.scenario] != row:
             row = rows[line.scenario]
             print(f"-- {row}")
@@ -142,6 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         missed += len(line.missed)
         total += len(line.missed) + len(line.met)
     print(f"{total - missed} of {total} bounds met")
+    if options.page:
+        options.page.write_text(page(chosen, told))
     if options.deep:
         from tests.sim import deep
 
