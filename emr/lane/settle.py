@@ -98,7 +98,7 @@ def _let_waiters_go(
     Not that of a text which is not known to be the guilty one, and not that of a holder who ended
     for reasons of his own: the first of the waiters holds the text then.
     """
-    shared = verdict.ending is not Ending.BAD_TEXT
+    shared = verdict.ending is not Ending.BAD_TEXT or batch.texts == 1
     for ticket in batch.tickets:
         request = ticket.request
         if not request.ended:
@@ -106,7 +106,7 @@ def _let_waiters_go(
         for _, waiters in account.flights.end(request, ticket.places):
             refusal = request.refusal
             own = request in ended_before or refusal is None
-            if own or refusal is None or not (shared or len(ticket.places) == 1):
+            if own or refusal is None or not shared:
                 account.promote([waiters], now)
                 continue
             for waiter, place in waiters:
