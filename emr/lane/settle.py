@@ -101,7 +101,7 @@ def _let_waiters_go(
     for reasons of his own, and not where the provider's words have a text that is not theirs: the
     first of them holds the text then.
     """
-    shared = verdict.ending is not Ending.BAD_TEXT
+    shared = verdict.ending is not Ending.BAD_TEXT or batch.texts == 1
     said = words.Said(verdict, batch)
     for ticket in batch.tickets:
         request = ticket.request
@@ -110,7 +110,7 @@ def _let_waiters_go(
         for _, waiters in account.flights.end(request, ticket.places):
             refusal = request.refusal
             own = request in ended_before or refusal is None
-            if own or refusal is None or not (shared or len(ticket.places) == 1):
+            if own or refusal is None or not shared:
                 account.promote([waiters], now)
                 continue
             for waiter, place in waiters:

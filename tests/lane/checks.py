@@ -18,7 +18,7 @@ from emr.lane.gate import LATCHES, TRIED_AGAIN
 from emr.lane.retry import Credits
 from emr.lane.settle import NOT_BILLED
 from emr.lane.shape import shaped
-from emr.lane.step import first_tag, room_of
+from emr.lane.step import room_of
 from emr.lane.ticket import Batch, Request, Ticket
 from emr.lane.verdict import Dimension, Ending, Verdict
 from tests.sim.model import Provider
@@ -77,18 +77,23 @@ class WatchedProvider(Provider):
 
 
 def paced(account: Account, now: float) -> bool:
-    """Whether pace holds back what would go next."""
-    lane = min(account.lanes.values(), key=first_tag)
+    """Whether pace holds back what would go next: the first lane that is ready, whichever it is."""
     room = room_of(account)
-    filling = shaped(account, lane, fill(lane, room), room, now)
-    burst_s = account.pace.burst_s(filling)
-    return account.pace.wait(now, filling.tokens, filling.texts, burst_s) > 0.0
+    for lane in account.lanes.values():
+        filling = shaped(account, lane, fill(lane, room), room, now)
+        burst_s = account.pace.burst_s(filling)
+        if account.pace.wait(now, filling.tokens, filling.texts, burst_s) > 0.0:
+            return True
+    return False
 
 
 def idle_hands(account: Account, now: float) -> None:
     """I8: what may go has gone, or is held back for less than the window."""
     gate = account.gate
-    soon = account.wake <= now + 1e-6  # a rounding error before its time it is stepped again
+    # a rounding error before its time it is stepped again; a learned limit grows, and the wake was
+    # reckoned by the smaller one
+    grows = any(meter.learner.learned for meter in account.pace.meters.values())
+    soon = account.wake <= now + 1e-6 or (grows and account.wake < math.inf)
     if not account.lanes or now < gate.until or soon or paced(account, now):
         return
     assert account.flying, "I8: an idle account sends in the same step"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from emr.lane.account import Account
+from emr.lane.effects import Effects
 from emr.lane.gate import Reason
-from emr.lane.settings import LaneSettings
-from emr.lane.verdict import Ending, Verdict
-from tests.lane.support import Answer, Crowd, text, town
+from emr.lane.settings import AccountSpec, LaneSettings
+from emr.lane.settle import settle
+from emr.lane.ticket import Batch
+from emr.lane.verdict import Ending, Outcome, Verdict
+from tests.lane.support import Answer, Crowd, request_of, text, town
 from tests.sim.model import End, Fault, Poison, Provider, Script, Times, Trouble
 from tests.sim.world import World
 
@@ -306,3 +312,21 @@ def test_a_reset_never_shortens_a_retry_after() -> None:
     world.run(60.0)
     assert answer.served
     assert 50.18 <= answer.ended_at <= 51.2
+
+
+def test_who_waits_for_a_good_text_is_not_told_of_the_bad_one_beside_it() -> None:
+    """Even when its holder was cut, and each of its texts travels in a ticket of its own."""
+    account = Account(AccountSpec("p", "m"), LaneSettings(), Random(1))
+    guilty, innocent = request_of(text(1), POISON), request_of(text(1), caller="b")
+    account.enter(guilty, 0.0)
+    account.enter(innocent, 0.0)
+    (whole,) = account.lanes[guilty.params].take(1)
+    rest = whole.cut(1, whole.tag)
+    batch = Batch(guilty.params, [whole, rest])
+    account.lanes.clear()
+    account.pace.charge(0.0, batch)
+    account.flying.add(batch)
+    settle(account, batch, Outcome(Verdict(Ending.BAD_TEXT, 400, "bad input")), 1.0, Effects())
+    assert guilty.refusal is not None
+    assert innocent.refusal is None
+    assert [ticket.request for ticket in account.waiting()] == [innocent]
