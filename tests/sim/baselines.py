@@ -105,7 +105,9 @@ class Baseline(Border):
         ending = outcome.verdict.ending
         if ending is Ending.OK:
             assert outcome.reply is not None
-            out.ended += give(batch, outcome.reply, now - batch.sent_at, self._flights)
+            out.ended += give(
+                batch, outcome.reply, now - batch.sent_at, self._flights, account.spec.provider
+            )
             if self._policy.adapts and self._flying + 1 >= int(self._slots):
                 self._slots = min(MOST_SLOTS, self._slots + 1.0 / self._slots)
             return out
