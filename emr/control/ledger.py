@@ -91,6 +91,10 @@ class Ledger:
         batch = send.batch
         provider, model = send.account.spec.provider, batch.lane_params.model
         bill = batch.bill
+        if (
+            batch.tickets[0].request.caller == OWN
+        ):  # travels alone, and neither saves calls nor wastes
+            self._line(OWN, provider, model).alone += 1
         if bill:
             whole = sum([tokens for _, tokens in bill])
         else:  # nothing was billed: the call is theirs whose texts it carried
@@ -125,6 +129,7 @@ class Ledger:
         line = self._line(OWN, provider, model)
         line.tokens += tokens
         line.call_parts += CALL
+        line.alone += 1
 
     def ended(self, request: Request) -> None:
         """A request is answered, refused, or left."""

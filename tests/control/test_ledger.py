@@ -77,6 +77,16 @@ def test_a_lone_request() -> None:
     run(main())
 
 
+def test_a_call_of_emrs_own_saves_no_call_and_wastes_none() -> None:
+    async def main() -> None:
+        async with Booked() as booked:
+            await booked.begin("", "harmless").vectors()
+            await booked.landed()
+            assert booked.line("") == {"tokens": 3, "call_parts": CALL, "alone": 1}
+
+    run(main())
+
+
 @pytest.mark.parametrize("tokens", [0, 1, 2, 7, 10_007])
 def test_those_who_share_a_call_share_its_bill_and_the_call(tokens: int) -> None:
     async def main() -> None:
@@ -207,7 +217,9 @@ def test_a_request_that_was_not_taken_in_and_emrs_own_are_nobodys() -> None:
     run(main())
     assert ledger.lines == {}
     ledger.called_by_operator("s", "m", 5)
-    assert counts(ledger.lines["", "s", "m"]) == {"tokens": 5, "call_parts": CALL}
+    assert counts(ledger.lines["", "s", "m"]) == {
+        "tokens": 5, "call_parts": CALL, "alone": 1,  # no call is saved, and none is wasted
+    }  # fmt: skip
 
 
 def test_how_many_calls_a_request_takes_alone() -> None:
