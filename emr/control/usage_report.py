@@ -2,8 +2,8 @@
 
 Calls saved = the calls that the answered requests would have taken one by one, each on its own at
 what a call of its provider may carry, less the calls that were made for them, tries that failed
-included: so in an outage it may be below zero. Calls of emr's own save and waste none. A cost is null as soon as the price of one token of
-it is not known: never a sum that takes unknown for free.
+included: so in an outage it may be below zero. Calls of emr's own save and waste none. A cost is
+null as soon as the price of one token of it is not known: never a sum that takes unknown for free.
 """
 
 from __future__ import annotations
