@@ -85,11 +85,14 @@ class Outlook:
 def none_longer(account: Account, request: Request, left_s: float, now: float) -> bool:
     """Whether no forecast for a request that comes now is longer. Cheap: asked of every request.
 
-    A first answer is for twice what waits and a call more, and is kept until the account's next
-    step, for those who come by then.
+    A lone request that goes at once has no forecast. For the others a first answer is for twice
+    what waits and a call more, and is kept until the account's next step, for those who come by
+    then.
     """
     if account.gate.until - now > left_s:
         return False
+    if account.idle and _goes_at_once(account, request, now):
+        return True
     coming = _all(account, request)
     kept = account.outlook
     if kept is None or coming.texts > kept.texts or coming.tokens > kept.tokens:
@@ -98,6 +101,14 @@ def none_longer(account: Account, request: Request, left_s: float, now: float) -
         kept = Outlook(more.texts, more.tokens, OVERTAKEN * _time_of(account, more, now).wait_s)
         account.outlook = kept
     return kept.wait_s <= left_s or OVERTAKEN * _time_of(account, coming, now).wait_s <= left_s
+
+
+def _goes_at_once(account: Account, request: Request, now: float) -> bool:
+    """Whether a request with nothing ahead fits in one call, and its limits have room for it."""
+    texts, tokens, caps = len(request.wanted), sum(request.tokens), account.caps
+    if texts > caps.max_texts or tokens > caps.max_tokens or now < account.gate.until:
+        return False
+    return account.pace.wait(now, tokens, texts) <= 0.0
 
 
 def _all(account: Account, request: Request) -> Ahead:

@@ -100,3 +100,36 @@ def test_a_gate_that_holds_longer_says_no() -> None:
     one = weighed(account, sized(1))
     assert not none_longer(account, one, 4.9, NOW)
     assert none_longer(account, one, 5.1, NOW)
+
+
+def lone(calls: float = 60.0) -> tuple[World, Crowd]:
+    """An account of which nothing waits or flies."""
+    limits = {Dimension.CALLS: LimitSpec(calls, configured=True)}
+    return town(Provider(HANGS), limits=limits)
+
+
+def test_a_lone_request_that_goes_at_once_has_no_forecast() -> None:
+    _, crowd = lone()
+    account = crowd.account
+    most = account.caps.max_texts
+    assert none_longer(account, weighed(account, sized(most)), 0.001, NOW)
+    assert account.outlook is None
+    assert forecast(account, weighed(account, sized(most)), NOW).wait_s == 0.0
+
+
+def test_one_that_takes_two_calls_or_waits_for_a_limit_or_the_gate_has_one() -> None:
+    for used, texts_over, held_s in ((9, 0, 0.0), (0, 1, 0.0), (0, 0, 0.5)):
+        _, crowd = lone()
+        account = crowd.account
+        for _ in range(used):
+            account.pace.meters[Dimension.CALLS].owe(1.0, 1.0, NOW, made_up=False)
+        account.gate.until = NOW + held_s
+        request = weighed(account, sized(account.caps.max_texts * texts_over + 1))
+        none_longer(account, request, 1.0, NOW)
+        assert account.outlook is not None, (used, texts_over, held_s)
+
+
+def test_beside_others_a_lone_text_has_one() -> None:
+    _, crowd = waiting()
+    none_longer(crowd.account, weighed(crowd.account, sized(1)), 1.0, NOW)
+    assert crowd.account.outlook is not None
