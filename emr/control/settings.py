@@ -137,7 +137,10 @@ class Multiplexer:
         10, Whole(1, COUNT_MAX), RESTART, "clean calls in a row before K goes down by one"
     )
     max_queue_bytes: int = _set(
-        256 * MIB, Size(MIB, 64 * GIB), RESTART, "all waiting texts together; over it 503"
+        256 * MIB,
+        Size(MIB, 64 * GIB),
+        RESTART,
+        "all waiting texts together, and 200 bytes for each; over it 503",
     )
 
 

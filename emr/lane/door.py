@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from emr.lane import patience, words
-from emr.lane.account import Account
+from emr.lane.account import TEXT_BYTES, Account
 from emr.lane.forecast import forecast, none_longer
 from emr.lane.gate import LATCHES, TRIED_AGAIN, Reason
 from emr.lane.refusal import Refusal
@@ -62,12 +62,12 @@ def _too_long(account: Account, request: Request, now: float) -> Refusal | None:
 def _full(account: Account, request: Request, accounts: Collection[Account]) -> Refusal | None:
     settings = account.settings
     size = _size_of(request)
-    total = sum([each.bytes for each in accounts]) + size
+    total = sum([each.memory for each in accounts]) + size
     if total > settings.max_queue_bytes:
-        return _overloaded(f"{settings.max_queue_bytes} bytes of texts wait (max_queue_bytes)")
+        return _overloaded(f"what waits takes {settings.max_queue_bytes} bytes (max_queue_bytes)")
     half = settings.max_queue_bytes // 2
     if total > half and _bytes_of(request.caller, accounts) + size > half:
-        return _overloaded(f"{half} bytes of this key's texts wait (half of max_queue_bytes)")
+        return _overloaded(f"what waits of this key takes {half} bytes (half of max_queue_bytes)")
     lane = account.lanes.get(request.params)
     if lane is not None:
         if len(lane.waiting) >= settings.channel_capacity:
@@ -88,19 +88,21 @@ def _full(account: Account, request: Request, accounts: Collection[Account]) -> 
 
 
 def _size_of(request: Request) -> int:
-    """The bytes that would wait."""
+    """The bytes of memory that it would take."""
+    room = TEXT_BYTES * len(request.wanted)
     if request.params.whole is not None:
-        return len(request.params.whole)
+        return room + len(request.params.whole)
     texts = request.texts
     if request.cached:
         texts = [texts[place] for place in request.wanted]
-    return sum([len(text) for text in texts])
+    return room + sum([len(text) for text in texts])
 
 
 def _bytes_of(caller: str, accounts: Collection[Account]) -> int:
-    """The bytes that wait for one key."""
+    """The bytes of memory that what waits for one key takes."""
     waiting = [ticket for account in accounts for ticket in account.waiting()]
-    return sum([ticket.bytes for ticket in waiting if ticket.request.caller == caller])
+    its = [ticket for ticket in waiting if ticket.request.caller == caller]
+    return sum([ticket.bytes + TEXT_BYTES * len(ticket.places) for ticket in its])
 
 
 def _overloaded(what: str) -> Refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emr.lane.account import TEXT_BYTES
 from emr.lane.gate import Reason
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Params
@@ -43,16 +44,24 @@ def test_requests_a_lane(capacity: int) -> None:
 
 @pytest.mark.parametrize(("size", "expected"), [(99, None), (100, None), (101, "overloaded")])
 def test_waiting_bytes(size: int, expected: str | None) -> None:
-    _, crowd = busy(LaneSettings(max_queue_bytes=300))
+    _, crowd = busy(LaneSettings(max_queue_bytes=300 + 3 * TEXT_BYTES))
     for caller in ("one", "two"):
         crowd.ask(b'"%s"' % caller.encode().ljust(98, b"x"), caller=caller)
     answer = crowd.ask(b'"%s"' % (b"y" * (size - 2)), caller="three")
     assert (answer.refusal.type if answer.refusal else None) == expected
 
 
+@pytest.mark.parametrize(("texts", "expected"), [(9, None), (10, None), (11, "overloaded")])
+def test_short_texts_count_with_what_is_kept_of_each(texts: int, expected: str | None) -> None:
+    _, crowd = busy(LaneSettings(max_queue_bytes=2 * 10 * (3 + TEXT_BYTES)))
+    answers = [crowd.ask(b'"%x"' % number, caller="greedy") for number in range(texts)]
+    assert [each for each in answers[:10] if refused(each) is not None] == []
+    assert (answers[-1].refusal.type if answers[-1].refusal else None) == expected
+
+
 @pytest.mark.parametrize(("size", "expected"), [(49, None), (50, None), (51, "overloaded")])
 def test_half_of_the_waiting_bytes_may_be_of_one_key(size: int, expected: str | None) -> None:
-    _, crowd = busy(LaneSettings(max_queue_bytes=300))
+    _, crowd = busy(LaneSettings(max_queue_bytes=300 + 4 * TEXT_BYTES))
     crowd.ask(b'"%s"' % (b"x" * 98), caller="greedy")
     answer = crowd.ask(b'"%s"' % (b"y" * (size - 2)), caller="greedy")
     assert (answer.refusal.type if answer.refusal else None) == expected
@@ -61,7 +70,7 @@ def test_half_of_the_waiting_bytes_may_be_of_one_key(size: int, expected: str | 
 
 
 def test_the_bytes_of_all_accounts_count_together() -> None:
-    world, crowd = busy(LaneSettings(max_queue_bytes=300))
+    world, crowd = busy(LaneSettings(max_queue_bytes=300 + 3 * TEXT_BYTES))
     other = Crowd(world, world.open(crowd.account.spec, Provider(HANGS)))
     crowd.ask(b'"%s"' % (b"x" * 148))
     assert refused(other.ask(b'"%s"' % (b"y" * 148))) is None
@@ -70,7 +79,7 @@ def test_the_bytes_of_all_accounts_count_together() -> None:
 
 def test_bytes_in_back_off_count_and_bytes_in_flight_do_not() -> None:
     provider = Provider(Script(Verdict(Ending.TRANSIENT, 500)), HANGS)
-    world, crowd = town(provider, settings=LaneSettings(max_queue_bytes=600))
+    world, crowd = town(provider, settings=LaneSettings(max_queue_bytes=600 + 2 * TEXT_BYTES))
     crowd.ask(b'"%s"' % (b"x" * 298))
     world.run(0.01)
     assert refused(crowd.ask(b'"%s"' % (b"y" * 298))) is None, "the other one flies"

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from emr.lane import door
+from emr.lane.account import TEXT_BYTES
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Origin, Request
 from emr.lane.verdict import OK, Ending, Outcome, Reply, Verdict
@@ -190,7 +191,7 @@ def test_only_the_rest_counts_for_the_bytes_that_wait(room: int, served: bool) -
     """Half of them may be one key's."""
 
     async def main() -> None:
-        bench = Bench(Scripted(), LaneSettings(max_queue_bytes=room))
+        bench = Bench(Scripted(), LaneSettings(max_queue_bytes=room + 2 * TEXT_BYTES))
         asked = Asked("a" * 100, "bb", deadline=bench.pump.clock() + 60.0)
         asked.request.vectors[0] = OLD
         asked.request.recall([1], ORIGIN)
@@ -205,9 +206,9 @@ def test_only_the_rest_counts_for_the_bytes_that_wait(room: int, served: bool) -
 
 def test_the_door_counts_what_is_wanted() -> None:
     request = Request(PARAMS, [b"aaa", b"bb", b"c"], "a", 0.0, ignore)
-    assert door._size_of(request) == 6
+    assert door._size_of(request) == 6 + 3 * TEXT_BYTES
     request.recall([0, 2], ORIGIN)
-    assert door._size_of(request) == 4
+    assert door._size_of(request) == 4 + 2 * TEXT_BYTES
 
 
 def test_a_caller_that_leaves_takes_the_rest_with_him() -> None:
