@@ -90,7 +90,7 @@ class Accounts:
         self._makers = makers
         self._learned = learned or NoMemory()
         self._opened: dict[Place, Opened] = {}
-        self._unusable: dict[str, str] = {}  # key variables, and why
+        self._unusable: dict[tuple[str, str], str] = {}  # by provider and key variable: why
         # what `members` gave, by provider and scope, while nothing changes
         self._members: dict[tuple[str, str], tuple[Row, tuple[Account, ...]]] = {}
         self.version = 0
@@ -119,11 +119,11 @@ class Accounts:
     def unusable(self, row: Row) -> list[str]:
         """Why keys of a provider cannot be used, one sentence each."""
         for variable in row.key_variables:
-            self._credential(variable)
+            self._credential(row, variable)
         return [
-            f"{variable} {self._unusable[variable]}"
+            f"{variable} {self._unusable[row.name, variable]}"
             for variable in row.key_variables
-            if variable in self._unusable
+            if (row.name, variable) in self._unusable
         ]
 
     def spec(self, row: Row, model: str, variable: str) -> AccountSpec:
@@ -168,6 +168,8 @@ class Accounts:
     def changed(self, rows: Mapping[str, Row | None]) -> set[str]:
         """These rows are others now, None for one that went; the names that lost an account."""
         lost: set[str] = set()
+        for place in [place for place in self._unusable if place[0] in rows]:
+            del self._unusable[place]
         for place, opened in list(self._opened.items()):
             if place[0] in rows:
                 row = rows[place[0]]
@@ -188,7 +190,7 @@ class Accounts:
     def reset(self, row: Row) -> None:
         """Forget what is held against a provider, and look for its keys anew."""
         for variable in row.key_variables:
-            self._unusable.pop(variable, None)
+            self._unusable.pop((row.name, variable), None)
         self._members.clear()
         self.version += 1
         for account in self.of(row.name):
@@ -201,7 +203,7 @@ class Accounts:
 
     def _open(self, row: Row, model: str, variable: str) -> Opened | None:
         """A new account; None when its key cannot be used."""
-        credential = self._credential(variable)
+        credential = self._credential(row, variable)
         if credential is None:
             return None
         try:
@@ -209,7 +211,7 @@ class Accounts:
         except Refused as refused:
             if not variable:
                 raise
-            self._unusable[variable] = f"cannot be used: {refused.refusal.message}"
+            self._unusable[row.name, variable] = f"cannot be used: {refused.refusal.message}"
             return None
         spec = self.spec(row, model, variable)
         opened = Opened(row, model, credential, self._pump.open(spec, caller))
@@ -218,15 +220,15 @@ class Accounts:
         self.version += 1
         return opened
 
-    def _credential(self, variable: str) -> str | None:
+    def _credential(self, row: Row, variable: str) -> str | None:
         """The value of a key variable, empty where none is needed."""
         if not variable:
             return ""
-        if variable in self._unusable:
+        if (row.name, variable) in self._unusable:
             return None
         credential = self._makers.key(variable)
         if credential is None:
-            self._unusable[variable] = "is not set, or not usable"
+            self._unusable[row.name, variable] = "is not set, or not usable"
         return credential
 
     def _fits(self, opened: Opened, row: Row) -> bool:

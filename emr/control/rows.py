@@ -29,6 +29,10 @@ from emr.upstream.kinds import Kind
 NAME = Pattern(
     re.compile(r"[A-Za-z0-9._-]{1,64}"), "1 to 64 of the letters, digits and . _ - of ASCII"
 )
+VERSION = Pattern(  # it becomes a part of the URL
+    re.compile(r"[A-Za-z0-9._-]{1,64}"),
+    "a version: 1 to 64 of the letters, digits and . _ - of ASCII",
+)
 RATE_LOW, RATE_HIGH = 0.001, 1e9  # a trial of 1,000 calls a month is 0.023 a minute
 LOCAL = "local"
 
@@ -151,7 +155,7 @@ FIELDS: tuple[RowField, ...] = tuple(
         ("max_concurrency", Whole(1, 1000), Setter.ANYONE, "calls in flight"),
         ("price_per_million_tokens", Real(0.0, 1e6), Setter.ANYONE,
          "in dollars, of all its models; without it what is known of the type"),
-        ("api_version", Text("a version", 64), Setter.ANYONE, "of Azure's API"),
+        ("api_version", VERSION, Setter.ANYONE, "of Azure's API"),
         ("allow_http", Switch(), Setter.FILE, "an endpoint without TLS may be anywhere"),
         ("allow_private", Switch(), Setter.FILE, "a hosted type may be at a private address"),
         ("on_drift", OneOf(("warn", "sinbin")), Setter.ANYONE,

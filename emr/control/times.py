@@ -11,7 +11,8 @@ _SQLITE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?")
 
 def time_text(seconds: float) -> str:
     """Seconds since 1970 as `2026-03-01T12:00:00Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return told.replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> float:

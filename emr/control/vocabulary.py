@@ -50,8 +50,8 @@ class Vocabulary:
         """Whether ids can be turned into texts; reads the file when it was not read yet."""
         if self._words:
             return True
-        path = self._path()
         try:
+            path = self._path()
             stat = path.stat()
             if (stat.st_mtime_ns, stat.st_size) == self._seen:
                 return False
@@ -68,6 +68,7 @@ class Vocabulary:
         for name in FOLDERS:
             if name in self._environment:
                 return Path(self._environment[name]) / NAME
+        # raises FileNotFoundError where nothing can be written, as in a read-only container
         return Path(tempfile.gettempdir()) / "data-gym-cache" / NAME
 
     def texts_of(self, ask: Ask) -> list[bytes]:

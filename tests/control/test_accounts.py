@@ -151,6 +151,10 @@ def test_a_key_that_cannot_be_sent_is_as_none() -> None:
             assert one(routed, TWO_KEYS).spec.key == "B_API_KEY"
             (why,) = routed.accounts.unusable(TWO_KEYS)
             assert "no key may have" in why
+            twin = row_of("twin", "voyage", api_key_env_vars=["A_API_KEY", "B_API_KEY"])
+            assert routed.accounts.unusable(twin) == [], "a fault with one provider is its own"
+            routed.accounts.changed({"voyage": TWO_KEYS})
+            assert routed.accounts.unusable(TWO_KEYS) == [], "it may have been the provider's"
         row = row_of("tei", "tei", model="m")
         async with Picky(row) as routed:
             assert "no key may have" in refusal_of(lambda: one(routed, row, "m")).message

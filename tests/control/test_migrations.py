@@ -268,8 +268,10 @@ def test_times_that_are_refused(text: str) -> None:
 
 
 def test_times_read_back() -> None:
-    for seconds in (0.0, 1_800_000_000.0):
+    years_26_and_999 = (-61_346_764_800.0, -30_620_000_000.0)
+    for seconds in (*years_26_and_999, 0.0, 1_800_000_000.0):
         assert parse_time(time_text(seconds)) == seconds
+    assert time_text(parse_time("0026-12-31T00:00:00Z")) == "0026-12-31T00:00:00Z"
 
 
 def test_a_wrong_database_is_an_error_of_its_own() -> None:

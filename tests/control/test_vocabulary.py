@@ -44,6 +44,16 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert Vocabulary({}, SMALL_CHECKSUM).is_there()
 
 
+def test_without_a_folder_that_can_be_written_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    assert not Vocabulary({}, SMALL_CHECKSUM).is_there()
+
+
 def test_another_file_is_no_vocabulary_until_it_is_replaced(tmp_path: Path) -> None:
     found = vocabulary(tmp_path, b"aGVsbG8= 0\n")
     assert not found.is_there()
