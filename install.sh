@@ -94,6 +94,18 @@ check_file() {
 }
 
 make_secret() {
+    if [ "$whose" = user ]; then
+        # under a service manager the first start makes none
+        env=$HOME/.config/emr/.env
+        ! grep -Eq '^(export )?EMR_ADMIN_SECRET=' "$env" 2>/dev/null || return 0
+        (
+            umask 077
+            mkdir -p "$HOME/.config/emr"
+            secret=$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+            printf '\nEMR_ADMIN_SECRET=%s\n' "$secret" >>"$env"
+        )
+        return 0
+    fi
     secret=/etc/emr/credentials/admin_secret
     install -d -m 0755 /etc/emr
     install -d -m 0700 /etc/emr/credentials
@@ -123,14 +135,15 @@ install_all() {
     # beside, then in place of: whoever starts it meanwhile has the old one or the new one
     install -m 0755 "$file" "$bin/.emr.new"
     mv "$bin/.emr.new" "$bin/emr"
-    [ "$whose" = user ] || make_secret
+    make_secret
     put_units
     say "$version is $bin/emr; its unit is $units/emr.service"
     if ! managed; then
         say "no service manager answers here; to start it: $bin/emr serve"
     elif [ "$start" = yes ]; then
         $manager daemon-reload
-        $manager enable emr.service
+        # who served by emr.socket goes on so
+        $manager is-enabled --quiet emr.socket 2>/dev/null || $manager enable emr.service
         $manager restart emr.service
         say "it serves at 127.0.0.1:3200; next: $bin/emr keys create --name app"
     else
@@ -141,6 +154,7 @@ install_all() {
 }
 
 uninstall_all() {
+    [ ! -e /usr/lib/emr ] || [ "$whose" = user ] || stop "emr is installed as a package: apt remove emr"
     if managed; then
         $manager disable --now emr.socket 2>/dev/null || true
         $manager disable --now emr.service 2>/dev/null || true

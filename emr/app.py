@@ -68,6 +68,7 @@ log = logging.getLogger("emr.app")
 
 FILES_BESIDE = 512  # open files beside clients' connections: providers, database, log
 WORKERS = 2  # threads for large bodies; the machine's cores are the applications'
+KEPT_SECRET = "there is no admin secret any more: the old one holds until a restart"
 
 Reread = Callable[[], tuple[Loaded, Secret | None]]
 
@@ -227,13 +228,14 @@ class App:
         for row in self.providers.rows():
             self.accounts.reset(row)
         log.info("Configuration reloaded", extra={"figures": {"changes": len(found)}})
-        for warning in read.warnings:
+        warnings = [*read.warnings, *([KEPT_SECRET] if self.secret is not secret else ())]
+        for warning in warnings:
             log.warning(warning)
         self._tell_of_keys()
         return {
             "changed": [each for each in found if not each["restart"]],
             "needs_restart": [each for each in found if each["restart"]],
-            "warnings": list(read.warnings),
+            "warnings": warnings,
         }
 
     def _tell_of_keys(self) -> None:

@@ -172,6 +172,20 @@ def test_a_key_of_another_value_is_used_after_a_reload(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_reload_that_finds_no_admin_secret_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with a_fake() as provider, running(tmp_path, voyage_row(provider)) as emr:
+            assert (await emr.admin("POST", "/admin/reload")).json()["warnings"] == []
+            del emr.environment["EMR_ADMIN_SECRET"]
+            told = (await emr.admin("POST", "/admin/reload")).json()
+            assert told["warnings"] == [
+                "there is no admin secret any more: the old one holds until a restart"
+            ]
+            assert (await emr.admin("GET", "/admin/config")).status_code == 200
+
+    run(main())
+
+
 # what it shows
 
 

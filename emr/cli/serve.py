@@ -17,6 +17,8 @@ from emr.cli.trouble import Trouble
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
+    from collections.abc import Sequence
 
     from emr.app import App, Reread, Start
     from emr.control.config import Loaded
@@ -57,12 +59,15 @@ def run(args: argparse.Namespace) -> int:
     from emr.control.logs import set_up
     from emr.control.places import Places
     from emr.control.secrets import SecretError
+    from emr.control.systemd import inherited_sockets
+    from emr.front.binds import BindError
 
     places = Places.of(os.environ)
-    reread = rereader(args, places)
     try:
+        sockets = inherited_sockets(os.environ)
+        reread = rereader(args, places, sockets)
         loaded, secret = reread()
-    except (ConfigError, SecretError) as error:
+    except (BindError, ConfigError, SecretError) as error:
         raise Trouble(str(error)) from error
     set_up(loaded.settings.log.level, loaded.settings.log.format)
     for warning in loaded.warnings:
@@ -72,24 +77,28 @@ def run(args: argparse.Namespace) -> int:
         log.warning(news)
     try:
         start = Start(loaded, secret, places, os.environ, store, reread)
-        return uvloop.run(serve(start, lock))
+        return uvloop.run(serve(start, lock, sockets))
     finally:
         store.close()
         if lock is not None:
             lock.release()
 
 
-def rereader(args: argparse.Namespace, places: Places) -> Reread:
+def rereader(args: argparse.Namespace, places: Places, sockets: Sequence[socket.socket]) -> Reread:
     """What reads configuration and admin secret, now and at every reload."""
     from emr.control.config import find_file, load
+    from emr.control.config_text import handed_over
     from emr.control.endpoints import row_rules
     from emr.control.secrets import find_admin_secret
+    from emr.control.systemd import places_of
 
     flags = {key: getattr(args, name) for key, name in FLAGS.items() if getattr(args, name)}
 
     def reread() -> tuple[Loaded, Secret | None]:
         file = find_file(places, os.environ, args.config)
         loaded = load(file, os.environ, row_rules(), flags)
+        if sockets:
+            loaded = handed_over(loaded, places_of(sockets))
         return loaded, find_admin_secret(places, os.environ, args.admin_secret)
 
     return reread
@@ -118,7 +127,7 @@ def open_store(settings: Settings, places: Places) -> tuple[Store, Lock | None]:
         return Store(None), None
 
 
-async def serve(start: Start, lock: Lock | None) -> int:
+async def serve(start: Start, lock: Lock | None, sockets: Sequence[socket.socket]) -> int:
     """Run the app in this event loop to its end."""
     import gc
 
@@ -126,7 +135,7 @@ async def serve(start: Start, lock: Lock | None) -> int:
     from emr.cli.first import first_start
     from emr.control.lockfile import LockError
     from emr.control.store import StorageError
-    from emr.control.systemd import inherited_sockets, notify
+    from emr.control.systemd import notify
     from emr.front.binds import BindError
     from emr.front.tls import TlsError
 
@@ -137,7 +146,7 @@ async def serve(start: Start, lock: Lock | None) -> int:
     try:
         heed_signals(app, start)
         welcome = first_start(app, start)
-        await app.open(inherited_sockets(start.environment))
+        await app.open(sockets)
         if lock is not None:
             lock.announce(welcome.address_of(app))
         print(welcome.text(app), flush=True)

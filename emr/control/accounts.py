@@ -168,8 +168,8 @@ class Accounts:
     def changed(self, rows: Mapping[str, Row | None]) -> set[str]:
         """These rows are others now, None for one that went; the names that lost an account."""
         lost: set[str] = set()
-        for place in [place for place in self._unusable if place[0] in rows]:
-            del self._unusable[place]
+        for fault in [fault for fault in self._unusable if fault[0] in rows]:
+            del self._unusable[fault]
         for place, opened in list(self._opened.items()):
             if place[0] in rows:
                 row = rows[place[0]]

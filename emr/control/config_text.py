@@ -112,7 +112,7 @@ def row_values(row: Row) -> dict[str, Any]:
     told = {}
     for one in FIELDS:
         value = getattr(row, one.name)
-        if value or isinstance(value, bool):
+        if value not in (None, "", ()):
             told[one.name] = list(value) if isinstance(value, tuple) else value
     return told
 
@@ -188,6 +188,13 @@ def in_effect(running: Loaded, read: Loaded) -> Loaded:
         sections[section] = replace(getattr(read.settings, section), **values)
         sources |= {one.key: running.sources[one.key] for one in kept}
     return replace(read, settings=replace(read.settings, **sections), sources=sources)
+
+
+def handed_over(read: Loaded, binds: tuple[str, ...]) -> Loaded:
+    """What holds where a service manager's sockets are served and `server.bind` is not asked."""
+    server = replace(read.settings.server, bind=binds)
+    sources = {**read.sources, "server.bind": "sockets of the service manager"}
+    return replace(read, settings=replace(read.settings, server=server), sources=sources)
 
 
 def _table_changes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:

@@ -220,7 +220,9 @@ class FrontDesk:
         for member in members:
             if member.closed:
                 try:
-                    members = accounts_of(plan, self._providers, self._catalogue, self._accounts)
+                    members = reopened(
+                        plan, request, self._providers, self._catalogue, self._accounts
+                    )
                 except Refused as refused:
                     request.refusal = refused.refusal
                     self._pump.end(request)
@@ -328,10 +330,13 @@ def no_token_ids(ask: Ask, row: Row) -> Refusal:
     return Refusal("validation_error", f"{row.name} {TOKEN_IDS}", param=ask.param)
 
 
-def accounts_of(
-    plan: Plan, providers: Providers, catalogue: Catalogue, accounts: Accounts
+def reopened(
+    plan: Plan, request: Request, providers: Providers, catalogue: Catalogue, accounts: Accounts
 ) -> tuple[Account, ...]:
-    """Accounts for a plan some of whose are closed by now. Raises Refused: it went away."""
+    """Accounts for a plan some of whose are closed by now. Raises Refused: it went away.
+
+    What was found for the request is dropped when the provider gives other vectors now.
+    """
     old, members, _ = _target(plan)
     living = tuple(member for member in members if not member.closed)
     if living:
@@ -344,6 +349,11 @@ def accounts_of(
         or model not in catalogue.models_of(row)
     ):
         raise Refused(gone(old))
+    space = catalogue.space(row, model)
+    if request.space not in (None, space):
+        request.space = space
+        if request.cached:
+            request.ask_anew()
     return accounts.members(row, model)
 
 

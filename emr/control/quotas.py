@@ -34,6 +34,8 @@ from emr.lane.ticket import Request
 
 Clock = Callable[[], float]
 
+HELD_S = 1.0  # a call's time, about: then it is known what an estimate came to
+
 
 @dataclass(slots=True, eq=False)
 class Purse:
@@ -129,8 +131,14 @@ class Quotas:
             self.turn_month()
             most = limits.tokens_per_month
             longer_s = self._month_ends - self._wall()
-            if purse.tokens_month + purse.held >= most and longer_s > wait_s:
+            if purse.tokens_month >= most and longer_s > wait_s:
                 return month_is_used(most, self._month_ends, longer_s)
+            # an estimate may be too high: what is left is known when the calls are billed
+            if purse.tokens_month + purse.held >= most and wait_s < HELD_S:
+                wait_s, said = (
+                    HELD_S,
+                    f"use {most} tokens a month, and what waits may take the rest",
+                )
         if wait_s > 0.0:
             return over_limit(said, wait_s)
         if limits.requests_per_minute is not None and purse.requests is not None:

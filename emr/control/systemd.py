@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from emr.front.binds import BindError
 
@@ -70,6 +70,20 @@ def inherited_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
     if not (count.isascii() and count.isdecimal()):
         return []
     return [_inherited(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+
+
+def places_of(sockets: Iterable[socket.socket]) -> tuple[str, ...]:
+    """Where sockets that were handed over listen, in the words of `server.bind`."""
+    return tuple(_place_of(sock) for sock in sockets)
+
+
+def _place_of(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        # one without a file has a name in bytes, after a NUL
+        return f"unix:{name}" if isinstance(name, str) else f"unix:/@{name[1:].hex()}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
 
 
 def _inherited(fd: int) -> socket.socket:

@@ -34,8 +34,6 @@ from emr.lane.ticket import Batch, Params, Request, Ticket
 if TYPE_CHECKING:
     from random import Random
 
-TEXT_BYTES = 200  # that emr keeps of a text that waits beside its own (measured: 190 to 210)
-
 
 class Account:
     """The state of one account. `wake` is when it wants to be stepped next, infinite for never."""
@@ -104,11 +102,6 @@ class Account:
         """The bytes of the texts that wait."""
         inside = sum([lane.bytes for lane in self.lanes.values()])
         return inside + sum([ticket.bytes for ticket in self.aside()])
-
-    @property
-    def memory(self) -> int:
-        """The bytes of memory that what waits takes, about."""
-        return self.bytes + TEXT_BYTES * self.texts
 
     @property
     def idle(self) -> bool:

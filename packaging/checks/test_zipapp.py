@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import statistics
 import subprocess
 import sys
@@ -227,7 +228,16 @@ def test_install_for_a_user_and_away_again(tmp_path: Path) -> None:
     told = subprocess.run([str(installed), "--version"], env=env, capture_output=True, check=False)
     assert told.stdout.startswith(b"emr ")
     assert (tmp_path / ".config/systemd/user/emr.service").is_file()
-    (tmp_path / ".config/emr").mkdir()
+    # the admin secret: under a service manager emr makes none, so `emr keys` would have no way in
+    secrets = tmp_path / ".config/emr/.env"
+    made = secrets.read_text()
+    assert re.fullmatch(r"\nEMR_ADMIN_SECRET=[0-9a-f]{48}\n", made)
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    assert run("--user").returncode == 0
+    assert secrets.read_text() == made, "it has one"
+    secrets.write_text("VOYAGE_API_KEY=x")
+    assert run("--user").returncode == 0
+    assert secrets.read_text().startswith("VOYAGE_API_KEY=x\nEMR_ADMIN_SECRET=")
     assert run("--user", "--uninstall").returncode == 0
     assert not installed.exists()
     assert (tmp_path / ".config/emr").is_dir()

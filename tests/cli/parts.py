@@ -141,8 +141,20 @@ def address_in(welcome: str) -> Address:
     return parse_address(line.removeprefix(ADDRESS).split(", ")[0])
 
 
+# as a service manager hands a socket over: the descriptor 3, and whose it is
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "emr", *sys.argv[2:]])
+"""
+
+
 class Process:
-    """A real `emr …`. Its stderr goes into a file, so that it never waits for a reader."""
+    """A real `emr …`. Its stderr goes into a file, so that it never waits for a reader.
+
+    `handed` is a listening socket that it inherits.
+    """
 
     def __init__(
         self,
@@ -150,12 +162,15 @@ class Process:
         *argv: str,
         env: Mapping[str, str] | None = None,
         home: Path | None = None,
+        handed: socket.socket | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        fds = [] if handed is None else [handed.fileno()]
+        start = ["-c", HAND_OVER, *map(str, fds)] if fds else ["-m", "emr"]
         self.errors = folder / "stderr"
         self._errors = self.errors.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "emr", *argv], cwd=folder, stdin=subprocess.DEVNULL,
+            [sys.executable, *start, *argv], cwd=folder, stdin=subprocess.DEVNULL, pass_fds=fds,
             env=environment(home or folder, env), stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from emr.cli.ask import knock
@@ -141,6 +142,27 @@ def test_under_a_service_manager_nothing_is_made(tmp_path: Path, manager: Manage
         assert emr.process.send_signal(signal.SIGTERM) is None
         assert manager.told() == ["STOPPING=1", "STATUS=finishing what was taken"]
         assert emr.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(("host", "scope"), [("127.0.0.1", "shared"), ("0.0.0.0", "key")])
+def test_sockets_of_the_manager_count_as_binds(tmp_path: Path, host: str, scope: str) -> None:
+    (tmp_path / "config.toml").write_text(QUIET)
+    env = {"EMR_ADMIN_SECRET": SECRET, "EMR_CONFIG": str(tmp_path / "config.toml")}
+    with (
+        socket.create_server((host, 0)) as handed,
+        Process(tmp_path / "home", "serve", env=env, handed=handed) as emr,
+    ):
+        emr.welcome()
+        place = f"{host}:{handed.getsockname()[1]}"
+        assert (f"listening on {place} without TLS" in emr.said()) is (scope == "key")
+        url = f"http://127.0.0.1:{handed.getsockname()[1]}/admin"
+        asked = {"Authorization": f"Bearer {SECRET}"}
+        with httpx.Client(headers=asked, timeout=PATIENCE_S, trust_env=False) as client:
+            assert client.get(f"{url}/cache").json()["scope"] == scope
+            told = client.get(f"{url}/config").json()
+            assert told["server"]["bind"] == place
+            assert told["sources"]["server"]["bind"] == "sockets of the service manager"
+            assert client.post(f"{url}/reload").json()["changed"] == []
 
 
 def test_a_database_in_use_a_port_in_use_and_a_bad_file(tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def test_show_reads_back_and_keeps_the_secret(tmp_path: Path) -> None:
     assert "no configuration file" in show_text(load(None, {}, RULES), None)
 
 
+def test_a_row_is_told_with_what_differs_from_its_default(tmp_path: Path) -> None:
+    row = '[[providers]]\nname = "v"\nprovider_type = "voyage"\n'
+    free = read(tmp_path, row + "price_per_million_tokens = 0").settings
+    (told,) = effective(read(tmp_path, row + "price_per_million_tokens = 0"))["providers"]
+    assert told["price_per_million_tokens"] == 0.0, "free is not unknown"
+    (told,) = effective(read(tmp_path, row))["providers"]
+    assert "price_per_million_tokens" not in told
+    (change,) = changes(read(tmp_path, row).settings, free)
+    assert change.key == "providers.v"
+
+
 def test_changes(tmp_path: Path) -> None:
     old = read(tmp_path, CONFIG).settings
     assert changes(old, old) == []

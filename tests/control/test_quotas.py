@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emr.control.quotas import Quotas, month_end, month_start
+from emr.control.quotas import HELD_S, Quotas, month_end, month_start
 from emr.front.desk import NO_LIMITS, KeyLimits, Principal
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Params, Request
@@ -221,7 +221,10 @@ def test_what_is_under_way_counts_to_the_month() -> None:
     request = world.start(who, 99)
     assert world.ask(who) is None
     more = world.start(who, 1)
-    assert world.ask(who) is not None
+    refusal = world.ask(who)
+    assert refusal is not None
+    assert refusal.retry_after == HELD_S, "a call's time, not the rest of the month"
+    assert "what waits may take the rest" in refusal.message
     world.quotas.ended(more)
     world.quotas.ended(request)
     assert world.ask(who) is None

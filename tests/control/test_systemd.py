@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from emr.control import systemd
-from emr.control.systemd import inherited_sockets, is_managed, notify, reloading, watchdog_s
+from emr.control.binds import parse_bind
+from emr.control.systemd import (
+    inherited_sockets,
+    is_managed,
+    notify,
+    places_of,
+    reloading,
+    watchdog_s,
+)  # fmt: skip
 from emr.front.binds import BindError
 from tests.support.processes import ROOT
 
@@ -182,6 +190,23 @@ def test_sockets_that_the_manager_opened() -> None:
         told = in_a_child(one.fileno(), two.fileno(), "2")
         assert told == str([(3, ports[0], False), (4, ports[1], False)])
         assert in_a_child(one.fileno(), two.fileno(), "1") == str([(3, ports[0], False)])
+
+
+def test_where_they_listen_is_told_as_a_bind(tmp_path: Path) -> None:
+    path = str(tmp_path / "emr.sock")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+        socket.socket(socket.AF_UNIX) as file,
+        socket.socket(socket.AF_UNIX) as nameless,
+    ):
+        file.bind(path)
+        nameless.bind("")  # the system gives it a name that is no file
+        told = places_of([four, six, file, nameless])
+        assert told[:3] == (
+            f"127.0.0.1:{four.getsockname()[1]}", f"[::1]:{six.getsockname()[1]}", f"unix:{path}",
+        )  # fmt: skip
+        assert all(parse_bind(text).is_loopback for text in told)
 
 
 def test_a_descriptor_that_is_no_listening_socket_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emr.lane.account import TEXT_BYTES
+from emr.lane.door import TEXT_BYTES
 from emr.lane.gate import Reason
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Params

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from emr.lane import door
-from emr.lane.account import TEXT_BYTES
+from emr.lane.door import TEXT_BYTES
 from emr.lane.settings import LaneSettings
 from emr.lane.ticket import Origin, Request
 from emr.lane.verdict import OK, Ending, Outcome, Reply, Verdict

@@ -138,13 +138,12 @@ class DiskWork:
         self._do(work)
 
     def clear(self) -> str:
-        """Take everything out; why that failed, empty when it did not."""
+        """Take everything out; why that failed, empty when it did not.
 
-        def work(writer: DiskWriter) -> None:
-            writer.clear()
-            self.filter.clear()
-
-        self._do(work)
+        What the file kept all the same is not read by this process, for the filter has it no more.
+        """
+        self._do(lambda writer: writer.clear())
+        self.filter.clear()
         return self.trouble
 
     def close_writer(self) -> None:

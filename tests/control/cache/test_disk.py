@@ -286,6 +286,25 @@ def test_a_write_that_was_refused_is_told_once_and_the_next_may_succeed(
     assert caplog.text.count("it said no") == 1
 
 
+def test_what_could_not_be_cleared_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "v.db") as disk:
+            await written(disk, *[kept(text) for text in TEXTS[:2]])
+            with monkeypatch.context() as patch:
+                patch.setattr(DiskWriter, "clear", refusing(passes=True))
+                assert await asyncio.wrap_future(disk.clear()) == "it said no"
+            await asyncio.sleep(0)
+            assert disk.work.figures().entries == 2
+            assert disk.may_have(KEY, range(2), TEXTS) == []
+            await written(disk, kept(TEXTS[0]))
+            assert [each.place for each in disk.may_have(KEY, range(2), TEXTS)] == [0]
+            assert disk.work.figures().entries == 2, "the new one took the old one's place"
+
+    run(main())
+
+
 def test_a_file_that_will_not_mend_is_not_used_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -367,6 +367,32 @@ def test_a_caller_that_leaves_while_the_disk_is_read(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_server_that_moves_while_the_disk_is_read(tmp_path: Path) -> None:
+    """What was found is of the server as it was: nothing is mixed, nothing is kept as its own."""
+
+    async def main() -> None:
+        old = server("s", endpoint="http://127.0.0.1:1/v1")
+        async with Caching(old, path=tmp_path / "v.db") as emr:
+            await emr.said(ask_of("a"))
+            await emr.written()
+            emr.recall.memory.clear()
+            asked = emr.asks(ask_of("a", "b"))
+            assert asked.times == 0
+            await emr.reload(server("s", endpoint="http://127.0.0.1:2/v1"))
+            emr.caller("s").answer = exchanged(8, "m")
+            await asked.vectors()
+            assert asked.request.vectors == [vector_of(b"new" + text) for text in (b'"a"', b'"b"')]
+            assert (asked.request.cached, asked.request.billed) == (0, 3)
+            await turns(5)
+            assert (await emr.said(ask_of("b"))).cached == 1
+            await emr.reload(old)
+            assert (await emr.said(ask_of("b"))).cached == 0, "of this one nothing is known"
+            (found,) = (await emr.said(ask_of("a"))).vectors
+            assert as_base64(found, "float") == as_base64(vectors("a")[0], "float")
+
+    run(main())
+
+
 def test_a_disk_that_hangs_costs_its_time_and_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
