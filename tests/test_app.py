@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from emr.app import raise_file_limit
@@ -182,6 +183,24 @@ def test_a_reload_that_finds_no_admin_secret_says_so(tmp_path: Path) -> None:
                 "there is no admin secret any more: the old one holds until a restart"
             ]
             assert (await emr.admin("GET", "/admin/config")).status_code == 200
+
+    run(main())
+
+
+def test_a_head_that_is_refused_is_answered_in_the_form_of_its_path(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with a_fake() as provider, running(tmp_path, voyage_row(provider)) as emr:
+            host, _, port = emr.app.listener.addresses[0].rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(
+                b"POST /api/embed HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: mine\r\n"
+                b"Content-Length: 99999999\r\n\r\n"
+            )
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            assert head.startswith(b"HTTP/1.1 413 ")
+            assert b"\r\nx-request-id: mine" in head.lower()
+            assert isinstance(orjson.loads(body)["error"], str), "as Ollama's clients read it"
 
     run(main())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import resource
 import signal
 import ssl
@@ -18,11 +17,13 @@ import httpx
 import orjson
 import uvloop
 
+from emr.cli import embed
 from emr.cli.load.check import Checker
 from emr.cli.load.engine import ClosedLoop, Engine, Load, OpenLoop, Target
 from emr.cli.load.report import print_report
 from emr.cli.load.results import Results
 from emr.cli.load.work import Ask, Requests, Texts, make_pool
+from emr.cli.trouble import Trouble
 
 URL = "http://127.0.0.1:3200"
 PATHS = {"openai": "/v1/embeddings", "voyage": "/v1/embeddings", "cohere": "/v2/embed"}
@@ -115,19 +116,10 @@ async def drive(engine: Engine) -> Results:
 
 def caller_key() -> str:
     """The caller's key: EMR_API_KEY, else the one of emr's first start; raises Unusable."""
-    key = os.environ.get("EMR_API_KEY")
-    if key:
-        return key
-    path = Path(os.environ.get("HOME") or "/root", ".config/emr/first-key")
     try:
-        if path.stat().st_mode & 0o077:
-            raise Unusable(f"{path} can be read by others: chmod 600 {path}")
-        return path.read_text().strip()
-    except OSError:
-        raise Unusable(
-            f"no key: give --key, set EMR_API_KEY, or let emr write {path} at its first start "
-            "(--key '' sends none)"
-        ) from None
+        return embed.caller_key(None).value
+    except Trouble as trouble:
+        raise Unusable(f"{trouble} (--key '' sends none)") from None
 
 
 def read_url(text: str, form: str) -> tuple[Target, str, str]:
@@ -233,7 +225,9 @@ def provider_counts(client: httpx.Client, args: argparse.Namespace) -> dict[str,
             stats = httpx.get(args.fake.rstrip("/") + "/_fake/stats", trust_env=False).json()
             return {"calls": stats["calls"], "texts": stats["texts"], "sizes": stats["by_size"]}
         status = client.get("/status").json()
-        return {"calls": status["provider_calls"], "texts": status["texts_served"]}
+        # of the texts those that a provider was asked for: the cache had the others
+        texts = status["texts_served"] - status["cache_hits"]
+        return {"calls": status["provider_calls"], "texts": texts}
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as wrong:
         if args.fake:
             print(f"emr bench: no counts from {args.fake}: {wrong}", file=sys.stderr)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from emr.cli import options
@@ -63,18 +64,19 @@ def run(args: argparse.Namespace) -> int:
     from emr.cli.ask.whom import find_server
     from emr.cli.bulk.sending import Sender, Wish
 
+    names = args.files or [STDIN]
+    for name in names:
+        check_readable(name)
     server, key = find_server(args), caller_key(args.key)
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(input_file(name)) for name in args.files or [STDIN]]
-        link = stack.enter_context(client(server, key.value))
+    with client(server, key.value) as link:
         sender = Sender(link, server.address, key, Wish(fields_of(args), args.with_text))
-        total = embed(files, sender, args)
+        total = embed(map(input_file, names), sender, args)
     if total.failed:
         say(f"emr: {total.failed} of {total.failed + total.embedded} lines failed")
     return FAILED if total.failed else 0
 
 
-def embed(files: list[BinaryIO], sender: Sender, args: argparse.Namespace) -> Done:
+def embed(files: Iterable[BinaryIO], sender: Sender, args: argparse.Namespace) -> Done:
     """Send what is read, write what comes back; the figures of it all. Raises Trouble."""
     from emr.cli.bulk.flow import in_order
     from emr.cli.bulk.lines import batches, read
@@ -128,6 +130,15 @@ def fields_of(args: argparse.Namespace) -> dict[str, object]:
         "encoding_format": "base64" if args.output_base64 else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def check_readable(name: str) -> None:
+    """Raises Trouble: before anything is sent, and without opening it, for it may be a pipe."""
+    try:
+        if name != STDIN and os.stat(name) and not os.access(name, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise Trouble(f"{name} cannot be read: {error.strerror}") from error
 
 
 def input_file(name: str) -> BinaryIO:

@@ -93,18 +93,29 @@ def first_start(app: App, start: Start) -> Welcome:
             _written_key(app, start),
         )
     secret = new_secret()
-    app.keys.ring.set_admin_secret(secret)
-    key = app.keys.create({"name": "first"}).result().key
+    welcome = Welcome("made, and shown this once", shown_secret=secret)
     try:
         file = write_admin_secret(start.places, secret)
-        return Welcome(f"made, and written to {file}", write_first_key(start.places, key))
+        welcome = Welcome(f"made, and written to {file}")
     except SecretError as error:
-        if not sys.stdout.isatty():
-            raise Trouble(
-                f"{error}; nothing can be kept at {start.places.folder}: set EMR_ADMIN_SECRET and "
-                "database.path to places that can be written"
-            ) from error
-        return Welcome("made, and shown this once", None, secret, key)
+        _needs_a_reader(error, start)
+    app.keys.ring.set_admin_secret(secret)
+    made = app.keys.create({"name": "first"}).result()  # not before: it ends the first start
+    try:
+        welcome.first_key = write_first_key(start.places, made.key)
+    except SecretError as error:
+        _needs_a_reader(error, start)
+        welcome.shown_key = made.key
+    return welcome
+
+
+def _needs_a_reader(error: SecretError, start: Start) -> None:
+    """What cannot be written can be shown, where somebody reads it. Raises Trouble elsewhere."""
+    if not sys.stdout.isatty():
+        raise Trouble(
+            f"{error}; nothing can be kept at {start.places.folder}: set EMR_ADMIN_SECRET and "
+            "database.path to places that can be written"
+        ) from error
 
 
 def _written_key(app: App, start: Start) -> Path | None:

@@ -121,7 +121,7 @@ def open_store(settings: Settings, places: Places) -> tuple[Store, Lock | None]:
     except (LockError, StorageError) as error:
         if lock is not None:
             lock.release()
-        if path.exists() or not sys.stderr.isatty():
+        if os.path.exists(path) or not sys.stderr.isatty():
             raise Trouble(f"database.path {path}: {error}") from error
         print(f"emr: {error}\nemr: serving from memory: keys are lost at the end", file=sys.stderr)
         return Store(None), None

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from emr.control.config import ConfigError
 from emr.control.keys import Keys
 from emr.control.providers import Providers
-from emr.control.replies import fields_of, refuse, reply_json, sure_answer
+from emr.control.replies import fields_of, refuse, reply_json
 from emr.control.rows import Row
 from emr.control.secrets import SecretError
 from emr.control.store import StorageError
@@ -24,6 +24,7 @@ from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Stage
 from emr.front.refusals import CREATED, NO_CONTENT, OK
 from emr.front.routes import Handler, Route
+from emr.front.sure import sure_answer
 from emr.lane.refusal import Refusal, Refused
 
 T = TypeVar("T")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import orjson
 
-from emr.front.exchange import Exchange, Stage
-from emr.front.faults import internal_error
+from emr.front.exchange import Exchange
 from emr.front.refusals import JSON, render
 from emr.lane.refusal import Refusal, Refused
 
@@ -21,21 +19,6 @@ def reply_json(exchange: Exchange, status: int, value: object) -> None:
 def refuse(exchange: Exchange, refusal: Refusal) -> None:
     """Answer with a refusal."""
     exchange.reply(*render(exchange.path, refusal))
-
-
-@contextmanager
-def sure_answer(exchange: Exchange) -> Iterator[None]:
-    """What is done inside ends the exchange, in a later turn, where nobody else would.
-
-    An exception is a bug of emr's: it goes on to whoever logs it, and the client is told so.
-    """
-    try:
-        yield
-    finally:
-        if exchange.stage is Stage.WAITING:
-            refuse(exchange, internal_error())
-        elif exchange.stage is Stage.REPLYING:
-            exchange.abort()
 
 
 def fields_of(exchange: Exchange) -> Mapping[str, object]:

@@ -19,12 +19,13 @@ from emr.control.accounts import KEYLESS, Makers, lengths_of
 from emr.control.catalogue import Catalogue
 from emr.control.drift import Drift
 from emr.control.providers import Providers
-from emr.control.replies import fields_of, reply_json, sure_answer
+from emr.control.replies import fields_of, reply_json
 from emr.control.rows import Row
 from emr.front.auth import Scope
 from emr.front.exchange import Exchange
 from emr.front.refusals import OK, STATUS
 from emr.front.routes import Route
+from emr.front.sure import sure_answer
 from emr.lane.lengths import Lengths
 from emr.lane.poison import CANARY
 from emr.lane.refusal import Refusal, Refused

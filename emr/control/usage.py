@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from emr.control.keyring import Shell
 from emr.control.ledger import At, Ledger, Line, Price
 from emr.control.quotas import Quotas, month_start
-from emr.control.replies import refuse, reply_json, sure_answer
+from emr.control.replies import refuse, reply_json
 from emr.control.settings import Usage as UsageSettings
 from emr.control.store import StorageError, Store
 from emr.control.usage_report import ROWS_MAX, question_of, report, too_many
@@ -42,6 +42,7 @@ from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Stage
 from emr.front.refusals import OK
 from emr.front.routes import Route
+from emr.front.sure import sure_answer
 from emr.lane.refusal import Refusal, Refused
 
 log = logging.getLogger("emr.usage")

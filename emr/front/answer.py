@@ -16,6 +16,7 @@ from emr.front.desk import Ask, Desk, Plan, Principal
 from emr.front.exchange import Exchange, Headers, Stage
 from emr.front.offload import BROKEN, Offload, attempt
 from emr.front.refusals import JSON, render
+from emr.front.sure import answered_if_it_fails
 from emr.front.terms import Terms
 from emr.lane.refusal import Refusal, Refused
 from emr.lane.ticket import Request
@@ -71,10 +72,11 @@ def _go_on(exchange: Exchange, then: Callable[[Exchange, T], None], parsed: T | 
     if isinstance(parsed, Refusal):
         refuse(exchange, parsed)
     elif exchange.stage is Stage.WAITING:
-        try:
-            then(exchange, parsed)
-        except Refused as refused:
-            refuse(exchange, refused.refusal)
+        with answered_if_it_fails(exchange):
+            try:
+                then(exchange, parsed)
+            except Refused as refused:
+                refuse(exchange, refused.refusal)
 
 
 def request_of(
@@ -99,7 +101,7 @@ def in_callers_terms(refusal: Refusal, ask: Ask, at: str = "") -> Refusal:
     param = refusal.param
     if param is None:
         return replace(refusal, param=at.rstrip(".")) if at else refusal
-    if param.startswith("input"):
+    if param == "input" or param.startswith("input["):
         param = ask.param if ask.single else ask.param + param.removeprefix("input")
     param = at + param
     return refusal if param == refusal.param else replace(refusal, param=param)

@@ -73,7 +73,7 @@ def open_sockets(bind: Bind, socket_mode: int) -> list[socket.socket]:
         return [_open_unix(bind, socket_mode)]
     try:
         found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         raise BindError(bind.text, "its host name is not known; an address is safer") from None
     sockets: list[socket.socket] = []
     missing: OSError | None = None

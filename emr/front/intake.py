@@ -87,10 +87,14 @@ class Intake:
         if not known:
             turns.append(Turn(self._answers, line))
         turn = turns[-1]
+        if not known and line is not None:
+            turn.headers = self._reader.head.headers
         turn.wants_continue = False
         self.end(turn)
         self.is_input_lost = True
-        status, headers, body = self._register.service.render(turn if known else None, refusal)
+        status, headers, body = self._register.service.render(
+            None if line is None else turn, refusal
+        )
         self._register.count_refused(status)
         turn.reply(status, headers, body)
 

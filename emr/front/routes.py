@@ -20,12 +20,14 @@ from emr.front.auth import Admission, Door, Scope, token_of
 from emr.front.desk import Keys, Principal
 from emr.front.exchange import Exchange, Headers, Stage
 from emr.front.refusals import NO_CONTENT, render
+from emr.front.sure import answered_if_it_fails
 from emr.lane.refusal import Refusal, Refused
 
 Handler = Callable[[Exchange, tuple[str, ...]], None]
 Answered = Callable[[int, int, float], None]
 Limits = Callable[[Principal], Headers]
 
+UNUSED_BODY_MAX = 4096  # of a route that uses none: a client that sends `{}` anyway is answered
 PATH_SHOWN_MAX = 200  # characters of an unknown path in the 404: enough to see a typing error
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -153,7 +155,7 @@ class FrontService:
         if numbered is None:
             if method == "OPTIONS":
                 visit.allow = path.allow
-                return None
+                return _no_large_body(exchange)
             return Refusal(
                 "method_not_allowed",
                 f"{method} is not for this path; it takes {', '.join(path.allow)}",
@@ -165,7 +167,7 @@ class FrontService:
         if isinstance(entered, Refusal):
             return entered
         visit.admission = entered
-        return None
+        return _no_large_body(exchange) if route.scope is Scope.PUBLIC else None
 
     def handle(self, exchange: Exchange) -> None:
         """Answer a complete request, now or in a later turn."""
@@ -213,7 +215,8 @@ class FrontService:
         exchange.principal = found
         visit = exchange.context
         assert isinstance(visit, Visit)
-        self._run(exchange, visit)
+        with answered_if_it_fails(exchange):
+            self._run(exchange, visit)
 
     def _identify(self, exchange: Exchange) -> None:
         given = exchange.headers.get(b"x-request-id")
@@ -234,6 +237,17 @@ class FrontService:
         if self._limits is not None and isinstance(exchange.principal, Principal):
             answer += self._limits(exchange.principal)
         return answer
+
+
+def _no_large_body(exchange: Exchange) -> Refusal | None:
+    """Whoever has no key cannot make emr hold megabytes that no handler would look at."""
+    headers = exchange.headers
+    length = headers.get(b"content-length", b"0").partition(b",")[0]  # equal ones, joined
+    if int(length) <= UNUSED_BODY_MAX and b"transfer-encoding" not in headers:
+        return None
+    return Refusal(
+        "too_large", f"this route uses no body, and none over {UNUSED_BODY_MAX} bytes is read"
+    )
 
 
 def _no_route(exchange: Exchange) -> Refusal:

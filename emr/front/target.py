@@ -22,9 +22,6 @@ from urllib.parse import unquote_to_bytes
 
 from emr.front.faults import bad_request
 
-# Names by which a host reaches itself; what `server.allowed_hosts` is when bound to loopback.
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
 # What routes may be asked with (they answer 405 themselves); anything else is 501. CONNECT, PRI
 # and SOURCE are known to llhttp and belong to proxies, HTTP/2 and Icecast.
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})

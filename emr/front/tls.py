@@ -29,10 +29,7 @@ def server_context(cert: str, key: str, client_ca: str | None = None) -> ssl.SSL
 
 
 def load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
-    """Load a chain and its key, at the start or when they were renewed. Raises TlsError.
-
-    Connections made from now on get the new chain; others keep theirs.
-    """
+    """Load a chain and its key. Raises TlsError."""
     for name, path in (("tls_cert", cert), ("tls_key", key)):
         try:
             with open(path, "rb"):

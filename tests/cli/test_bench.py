@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -168,7 +169,7 @@ def test_loads() -> None:
 def test_the_callers_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("EMR_API_KEY", raising=False)
-    with pytest.raises(Unusable, match="no key: give --key"):
+    with pytest.raises(Unusable, match="no caller key: give --key"):
         bench.caller_key()
     path = tmp_path / ".config/emr/first-key"
     path.parent.mkdir(parents=True)
@@ -178,8 +179,15 @@ def test_the_callers_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         bench.caller_key()
     path.chmod(0o600)
     assert bench.caller_key() == "emr_first"
-    monkeypatch.setenv("EMR_API_KEY", "emr_other")
+    monkeypatch.setenv("EMR_API_KEY", "emr_other\n")
     assert bench.caller_key() == "emr_other"
+
+
+def test_texts_of_the_cache_are_no_texts_of_a_provider() -> None:
+    status = {"provider_calls": 3, "texts_served": 10, "cache_hits": 4}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=status))
+    with httpx.Client(transport=transport, base_url="http://emr") as client:
+        assert bench.provider_counts(client, args()) == {"calls": 3, "texts": 6}
 
 
 def test_the_limit_of_open_files_is_raised() -> None:

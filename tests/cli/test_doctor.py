@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from emr.cli.checks import configuration, software, storage
+from emr.cli.checks import cache, configuration, network, software, storage
 from emr.cli.checks.finding import Level, Site
 from emr.control.lockfile import take_lock
 from emr.control.migrations import STEPS
 from emr.control.store import Store
 from tests.cli.parts import QUIET, Commands, Home, at, listening, router
 from tests.cli.provider import Provider
-from tests.cli.sites import at_free_port, configured, only
+from tests.cli.sites import NOBODY, at_free_port, configured, only
 
 
 def told(emr: Commands, *flags: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
@@ -347,3 +347,32 @@ def test_the_copy_of_the_database_is_gone(site: Site, home: Home, tmp_path: Path
     assert only(storage.check(site), "database").level is Level.OK
     assert list((tmp_path / "tmp").iterdir()) == []
     assert stat.S_IMODE(home.database.stat().st_mode) == 0o600
+
+
+def test_folders_that_may_not_be_entered_are_findings(
+    site: Site, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the folders of an installed service are for another user: `Path.exists` raises there."""
+    shut = tmp_path / "shut"
+    text = f'[database]\npath = "{shut}/emr.db"\n[cache]\npath = "{shut}/vectors.db"\n'
+    configured(site, home, text + f'[server]\nbind = "unix:{shut}/emr.sock"\n')
+    shut.mkdir()
+    real = os.stat
+
+    def stat_of(path: Any, *args: Any, **flags: Any) -> os.stat_result:
+        if str(path).startswith(f"{shut}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **flags)
+
+    monkeypatch.setattr("os.stat", stat_of)
+    monkeypatch.setattr(
+        "os.access", lambda path, mode, **flags: not str(path).startswith(str(shut))
+    )
+    found = [
+        *software.clock(site),
+        *storage.check(site),
+        *cache.check(site),
+        *network.ports(site, NOBODY),
+    ]
+    said = {each.check: each.message for each in found}
+    assert said["database"] == said["cache"] == said["port"] == f"{shut} cannot be written"

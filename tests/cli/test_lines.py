@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -154,3 +156,30 @@ def test_a_batch_is_sent_when_nothing_more_is_there() -> None:
     made = list(batches(source("a", "b", None, None, "c", None), 100))
     assert [[line.text for line in batch] for batch in made] == [["a", "b"], ["c"]]
     assert list(batches(source(), 1)) == []
+
+
+def test_a_file_is_opened_when_its_turn_comes(tmp_path: Path) -> None:
+    names = [tmp_path / name for name in "abc"]
+    opened: list[BinaryIO] = []
+
+    def open_next(name: Path) -> BinaryIO:
+        assert all(file.closed for file in opened), "one at a time: there may be thousands"
+        name.write_bytes(b"x\n")
+        opened.append(name.open("rb", buffering=0))
+        return opened[-1]
+
+    assert told(line for line in read(map(open_next, names)) if line is not None) == ["x"] * 3
+    assert all(file.closed for file in opened)
+
+
+def test_a_descriptor_of_any_number(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, hard))
+    try:
+        (tmp_path / "f").write_bytes(b"x\n")
+        with (tmp_path / "f").open("rb") as file:
+            high = os.dup2(file.fileno(), 1500)
+        with open(high, "rb", buffering=0) as file:
+            assert told(line for line in read([file]) if line is not None) == ["x"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

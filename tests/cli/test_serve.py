@@ -222,6 +222,16 @@ def test_a_home_that_cannot_be_written_ends_it_without_a_terminal(tmp_path: Path
         assert emr.said().startswith(f"emr: database.path {database}: ")
 
 
+def test_a_first_start_that_fails_is_still_the_first(tmp_path: Path) -> None:
+    database = ("--database", str(tmp_path / "emr.db"))
+    with Process(tmp_path / "run", "serve", *ANY_PORT, *database, home=unwritable(tmp_path)) as emr:
+        assert emr.process.wait(PATIENCE_S) == 1
+        assert "nothing can be kept at" in emr.said()
+    (tmp_path / "home").mkdir()
+    with Process(tmp_path / "run", "serve", *ANY_PORT, *database, home=tmp_path / "home") as emr:
+        assert len(run_curl_of(emr.welcome())["data"][0]["embedding"]) == 256
+
+
 def test_a_home_that_cannot_be_written_is_served_from_memory_on_a_terminal(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from emr.front.answer import CONVERT_MAX, PARSE_MAX
-from emr.front.desk import Principal
+from emr.front.answer import CONVERT_MAX, PARSE_MAX, in_callers_terms
+from emr.front.desk import Ask, Principal
 from emr.front.offload import attempt
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Request
@@ -273,6 +273,26 @@ def test_a_refusal_after_a_large_body_was_parsed() -> None:
     front.client.send("POST", URL, body, with_key())
     later.run()
     assert front.client.answers[0].status == 404
+
+
+def test_a_bug_after_a_large_body_was_parsed_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*args: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(DeskDouble, "resolve", breaks)
+    later = Later()
+    front = Front(offload=later)
+    front.client.send("POST", URL, sized(PARSE_MAX + 1), with_key())
+    with pytest.raises(LookupError):
+        later.run()
+    (answer,) = front.client.answers
+    assert (answer.status, answer.error["type"]) == (502, "internal_error")
+
+
+def test_no_other_name_of_a_field_is_taken_for_the_texts() -> None:
+    for param, told in (("input", "texts"), ("input[3]", "texts[3]"), ("inputs", "inputs")):
+        refusal = Refusal("validation_error", "no", param=param)
+        assert in_callers_terms(refusal, Ask([b"a"], param="texts")).param == told
 
 
 def test_a_caller_that_leaves_while_its_body_is_parsed() -> None:

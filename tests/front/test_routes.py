@@ -11,9 +11,9 @@ from emr.front.callers import caller_routes
 from emr.front.exchange import Exchange, Headers, Stage
 from emr.front.offload import at_once
 from emr.front.refusals import OK
-from emr.front.routes import PATH_SHOWN_MAX, Route, Table
+from emr.front.routes import PATH_SHOWN_MAX, UNUSED_BODY_MAX, Route, Table
 from emr.lane.refusal import Refusal, Refused
-from tests.front.double import Clock, DeskDouble, Front, with_key
+from tests.front.double import CALLER, KEY, Clock, DeskDouble, Front, with_key
 
 SHARED: Headers = [(b"content-type", b"text/plain")]
 
@@ -252,3 +252,53 @@ def test_the_callers_routes_are_those_of_the_contract() -> None:
         ("GET", "/v1/test"),
     }
     assert {route.scope for route in routes} == {Scope.KEY}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, None), ({b"content-length": b"0"}, None),
+        ({b"content-length": b"%d" % (UNUSED_BODY_MAX - 1)}, None),
+        ({b"content-length": b"%d" % UNUSED_BODY_MAX}, None),
+        ({b"content-length": b"%d" % (UNUSED_BODY_MAX + 1)}, 413),
+        ({b"content-length": b"16777216"}, 413), ({b"content-length": b"5, 5"}, None),
+        ({b"transfer-encoding": b"chunked"}, 413),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("method", "path"), [("GET", "/things"), ("OPTIONS", "/v1/embeddings")])
+def test_without_a_key_nobody_makes_it_hold_a_large_body(
+    method: str, path: str, headers: dict[bytes, bytes], status: int | None
+) -> None:
+    fronted = front()
+    exchange = Exchange(fronted.client, method, path, "")
+    exchange.headers = headers
+    refusal = fronted.service.admit(exchange)
+    assert (None if refusal is None else fronted.service.render(exchange, refusal)[0]) == status
+
+
+def test_a_bug_in_a_handler_of_a_key_that_was_verified_first_is_answered() -> None:
+    """Nobody waits for a later turn of the loop: the client would hang."""
+
+    def breaks(exchange: Exchange, captured: tuple[str, ...]) -> None:
+        raise LookupError("a bug")
+
+    fronted = Front(routes=[Route(("GET",), "/breaks", Scope.KEY, breaks)])
+    fronted.keys.unverified.add(KEY)
+    fronted.client.send("GET", "/breaks")
+    with pytest.raises(LookupError):
+        fronted.keys.waiting[0][1](CALLER)
+    (answer,) = fronted.client.answers
+    assert (answer.status, answer.error["type"]) == (502, "internal_error")
+    assert "a bug" not in answer.error["message"]
+
+
+def test_a_handler_that_answers_later_is_waited_for_after_verifying_too() -> None:
+    held: list[Exchange] = []
+    slow = Route(("GET",), "/slow", Scope.KEY, lambda exchange, _: held.append(exchange))
+    fronted = Front(routes=[slow])
+    fronted.keys.unverified.add(KEY)
+    fronted.client.send("GET", "/slow")
+    fronted.keys.waiting[0][1](CALLER)
+    assert fronted.client.answers == []
+    held[0].reply(OK, [], b"")
+    assert fronted.client.answers[0].status == 200

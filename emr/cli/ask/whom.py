@@ -67,7 +67,10 @@ class Local:
         try:
             holder = find_holder(self.database)
         except LockError as error:
-            raise Trouble(str(error)) from error
+            raise Trouble(
+                f"no emr answers at {DEFAULT}, and whether one uses {self.database} is not known:"
+                f" {error}; say where it is with --server"
+            ) from error
         return None if holder is None or holder.address is None else parse_address(holder.address)
 
 

@@ -33,18 +33,20 @@ class Line:
 def read(files: Iterable[BinaryIO]) -> Iterator[Line | None]:
     """The lines of the files, one file after the other, and None when nothing is there right now.
 
-    A last line need not end. Raises Trouble for a file that cannot be read.
+    Each is closed at its end. A last line need not end. Raises Trouble for a file that cannot be
+    read.
     """
     index = 0
     for file in files:
         is_first = True
-        for raw in _split(file):
-            if raw is None:
-                yield None
-                continue
-            yield _line(index, raw.removeprefix(BYTE_ORDER_MARK) if is_first else raw)
-            is_first = False
-            index += 1
+        with file:  # the next one is opened when this one is read
+            for raw in _split(file):
+                if raw is None:
+                    yield None
+                    continue
+                yield _line(index, raw.removeprefix(BYTE_ORDER_MARK) if is_first else raw)
+                is_first = False
+                index += 1
 
 
 def _line(index: int, raw: bytes) -> Line:
@@ -80,7 +82,9 @@ def _read(file: BinaryIO) -> bytes:
 
 def _has_more(file: BinaryIO) -> bool:
     """Whether a read would give something at once, if only the end."""
-    return bool(select.select([file], [], [], 0)[0])
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def batches(lines: Iterable[Line | None], texts: int) -> Iterator[list[Line]]:

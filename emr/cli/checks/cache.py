@@ -19,12 +19,12 @@ def check(site: Site) -> Iterator[Finding]:
         return
     path = site.places.expand(wanted.path)
     folder = path.parent
-    while not folder.exists():
+    while not os.path.exists(folder):
         folder = folder.parent
-    place = path if path.exists() else folder
+    place = path if os.path.exists(path) else folder
     if not os.access(place, os.W_OK):
         yield warning("cache", f"{place} cannot be written", REMEDY)
-    elif not path.exists():
+    elif not os.path.exists(path):
         yield ok("cache", f"{path} is not there yet; the next start makes it")
     else:
         try:

@@ -114,7 +114,7 @@ def _taken(bind: Bind, error: OSError) -> Finding:
 
 
 def _socket_file(path: Path) -> Finding:
-    if path.exists() and not path.is_socket():
+    if os.path.exists(path) and not path.is_socket():
         return problem("port", f"{path} is there and is no socket", "move it away")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return problem("port", f"{path.parent} cannot be written", f"mkdir -p {path.parent}")

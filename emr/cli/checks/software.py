@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def clock(site: Site) -> Iterator[Finding]:
         yield problem("clock", f"the clock says {told}", "set it: timedatectl set-ntp true")
         return
     path = site.settings.database_file(site.places)
-    if path is not None and path.exists() and path.stat().st_mtime > now + FUTURE_S:
+    if path is not None and os.path.exists(path) and path.stat().st_mtime > now + FUTURE_S:
         yield warning(
             "clock", f"the clock says {told}, but {path} was written later than that",
             "see whether the clock is right: timedatectl",

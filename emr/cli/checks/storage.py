@@ -56,19 +56,19 @@ def check(site: Site) -> Iterator[Finding]:
         yield warning("database", "database.path is :memory:: keys are lost when emr ends")
         return
     yield from _folder(path)
-    if path.is_symlink():
+    if os.path.islink(path):
         yield problem(
             "database", f"{path} is a symbolic link, which emr does not follow",
             f"give the real path in database.path: {path.resolve()}",
         )  # fmt: skip
-    elif path.exists():
+    elif os.path.exists(path):
         yield from _file(site, path)
 
 
 def _folder(path: Path) -> Iterator[Finding]:
     """Look at the folder, or the one that it will be made in."""
     folder = path.parent
-    while not folder.exists():
+    while not os.path.exists(folder):
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         yield problem(
@@ -78,7 +78,7 @@ def _folder(path: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     if free < SPACE_MIN:
         yield warning("database", f"only {free >> 20} MiB are free at {folder}", "free some space")
-    elif not path.exists():
+    elif not os.path.exists(path):
         yield ok("database", f"{path} is not there yet; the first start makes it")
 
 

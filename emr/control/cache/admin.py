@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from emr.control.cache.recall import Recall
-from emr.control.replies import refuse, reply_json, sure_answer
+from emr.control.replies import refuse, reply_json
 from emr.control.snapshot import CacheView, StoreView
 from emr.front.auth import Scope
 from emr.front.exchange import Exchange, Stage
 from emr.front.refusals import OK
 from emr.front.routes import Route
+from emr.front.sure import sure_answer
 from emr.lane.refusal import Refusal
 
 RETRY_S = 5.0  # after a clear that the disk refused: as for the database
