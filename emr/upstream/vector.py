@@ -12,9 +12,18 @@ read by orjson, and its numbers go through `struct`, which refuses what is not a
 type cannot hold and, for floats, what is too large for the 32 bits that callers will put it into:
 4 to 6 us.
 
-base64 is decoded once, strictly. Of little-endian float32 the fourth byte holds the sign and the
-upper seven bits of the exponent; a number that is not finite has them all set. Only when such a
-byte is there at all, which means a number of 1.7e38 or more, each number is looked at.
+base64 of floats is looked at as it stands: 1,024 of them in 3 us, where decoding takes 10. It is
+good when nothing but the alphabet is in it, its length fits, and no number can be other than
+finite. Of little-endian float32 the fourth byte holds the sign and the upper seven bits of the
+exponent, all of them set in a number that is not finite. Sixteen characters hold three numbers, and
+those bytes begin at the characters 4, 9 and 14 of them:
+
+    character      4          9                 14          15
+    bits           s eeeee    . . s eee         . . . . s e eeeeee
+    all ones in    f /        H P X f n v 3 /               /
+
+Where one of these is met (0.5 to 2 as a third number is enough for it), and for other types, it is
+decoded, strictly, and each number looked at when there is such a byte.
 """
 
 from __future__ import annotations
@@ -32,6 +41,8 @@ import orjson
 # The longest known vectors have 16,384 numbers. A reply may say otherwise; it is then refused.
 MAX_DIMENSIONS = 65_536
 _SPACE = b" \t\n\r"
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SECOND = b"HPXfnv3/"
 
 
 class Unfit(Exception):
@@ -100,8 +111,27 @@ def check_list(text: bytes, dtype: Dtype) -> tuple[bytes, int]:
     return text, count
 
 
+def _finite_floats(text: bytes) -> int:
+    """How many floats `text` has, all finite; 0 when it must be decoded to know (see the top)."""
+    body = text.rstrip(b"=")
+    padding = len(text) - len(body)
+    if padding > 2 or len(text) % 4 or body.translate(None, _ALPHABET):
+        return 0
+    first, second = text[4::16], text[9::16]
+    if b"f" in first or b"/" in first or b"/" in text[15::16]:
+        return 0
+    if len(second.translate(None, _SECOND)) < len(second):
+        return 0
+    count, rest = divmod(len(text) // 4 * 3 - padding, 4)
+    return 0 if rest else count
+
+
 def check_base64(text: bytes, dtype: Dtype) -> int:
     """Check `text`, base64 without its quotes; returns how many numbers it has. Raises Unfit."""
+    if dtype.code == "f":
+        count = _finite_floats(text)
+        if 0 < count <= MAX_DIMENSIONS:
+            return count
     try:
         raw = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:

@@ -155,6 +155,66 @@ def test_base64_agrees_with_struct(numbers: list[float]) -> None:
             check_base64(encoded(*numbers), FLOAT)
 
 
+def decoded_count(text: bytes) -> int:
+    """What the check is to say, by decoding and looking at each number; 0 for unfit."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        return 0
+    if len(raw) % 4 or not all(map(math.isfinite, struct.unpack(f"<{len(raw) // 4}f", raw))):
+        return 0
+    return len(raw) // 4
+
+
+def checked_count(text: bytes) -> int:
+    try:
+        return check_base64(text, FLOAT)
+    except Unfit:
+        return 0
+
+
+@pytest.mark.parametrize("before", range(6))
+@pytest.mark.parametrize("after", range(4))
+def test_a_number_that_is_not_finite_is_seen_wherever_it_stands(before: int, after: int) -> None:
+    """All of them: each sign, each byte of the fraction; and their neighbours, which are finite."""
+    for fraction in (0, 1, 0x7F, 0x80, 0x8000, 0x400000, 0x7FFFFF):
+        for sign in (0, 1 << 31):
+            for exponent, count in ((0xFF, 0), (0xFE, before + 1 + after), (0x7F, None)):
+                bits = sign | exponent << 23 | fraction
+                raw = b"".join(
+                    (struct.pack("<f", 0.03) * before, struct.pack("<I", bits),
+                     struct.pack("<f", -0.7) * after)
+                )  # fmt: skip
+                text = base64.b64encode(raw)
+                assert checked_count(text) == decoded_count(text)
+                assert count is None or checked_count(text) == count
+
+
+@given(st.lists(st.integers(0, 0xFFFFFFFF), min_size=1, max_size=50))
+@settings(max_examples=500, deadline=None)
+def test_base64_of_any_bits_is_judged_as_decoded(bits: list[int]) -> None:
+    text = base64.b64encode(struct.pack(f"<{len(bits)}I", *bits))
+    assert checked_count(text) == decoded_count(text)
+
+
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=9),
+    st.integers(0, 50),
+    st.sampled_from(
+        [b"", b"=", b"-", b"_", b" ", b"\n", b"A", b"/", b"+", b"\xc3", b"==", b"AAAA"]
+    ),
+    st.integers(0, 2),
+)
+@settings(max_examples=500, deadline=None)
+def test_a_changed_text_is_judged_as_decoded(
+    numbers: list[float], at: int, put: bytes, less: int
+) -> None:
+    text = encoded(*numbers)
+    text = text[:at] + put + text[at + less :]
+    if not text.endswith(b"===="):  # which `b64decode` lets through
+        assert checked_count(text) == decoded_count(text)
+
+
 @given(st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_vector_or_unfit(text: bytes) -> None:
