@@ -94,13 +94,16 @@ class Meter:
         self.sum += cost
         self.charged += cost
 
-    def owe(self, cost: float, unit_s: float, now: float, *, made_up: bool) -> None:
+    def owe(
+        self, cost: float, unit_s: float, now: float, *, made_up: bool, late_s: float = 0.0
+    ) -> None:
         """Charge the virtual clock, which starts now when nothing is owed.
 
         When `made_up` the time in which the log held a call back is made up for, up to the call's
         own: else each irregularity, which the log repeats every minute, would be lost again every
-        minute (0.957 of a limit of 150,000 tokens instead of 0.98).
+        minute (0.957 of a limit of 150,000 tokens instead of 0.98). So is up to `late_s` of what a
+        timer was late.
         """
         takes_s = cost * unit_s
-        since = now - max(0.0, takes_s) if made_up and self.held_by_log else now
+        since = now - (max(0.0, takes_s) if made_up and self.held_by_log else late_s)
         self.due = max(self.due, since) + takes_s

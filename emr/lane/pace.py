@@ -32,6 +32,7 @@ BURST_CALLS = 2.0  # the call that is due, and one that was missed
 TINY = 10.0  # calls a minute: on such a tier the minute before the start counts
 OBSERVED_S = 60.0  # what a header said of what is left is forgotten
 BUNCHED = 0.5  # of the time between calls at the limit
+LATE = 0.4  # of it may be made up for: two calls are then further apart than bunched ones
 EVEN_S = 60.0  # after an interactive request others are likely
 NEARLY = 0.9  # of an even call: less is left to be filled up (calls stay full; 0.5 doubles them)
 
@@ -177,10 +178,13 @@ class Pace:
         """Charge the virtual clock of a limit that is known.
 
         Time is not made up for beside interactive texts, which would find the log full (p99 1.97
-        of their own instead of 1.4, at 1M tokens a minute).
+        of their own instead of 1.4, at 1M tokens a minute). Calls that go one by one would lose
+        what each timer is late: of 2,000 a minute, 10 ms late on average, 0.08.
         """
         if meter.learner.known:
-            meter.owe(cost, meter.unit_s(self.rtt_s), now, made_up=now > self.even_until)
+            unit_s = meter.unit_s(self.rtt_s)
+            late_s = LATE * unit_s if self.lessons.burst_one and meter.dimension is CALLS else 0.0
+            meter.owe(cost, unit_s, now, made_up=now > self.even_until, late_s=late_s)
 
     def refresh(self, now: float) -> None:
         """Let what is a minute old leave the log; before anything that it has room for is asked."""

@@ -110,6 +110,16 @@ def test_time_in_which_the_log_held_is_made_up_for(made_up: bool, held: bool, du
     assert meter.due == due
 
 
+@pytest.mark.parametrize(
+    ("late", "due"), [(0.0, 104.0), (0.3, 104.0), (0.4, 104.0), (0.5, 104.1), (9.0, 112.6)]
+)
+def test_what_a_timer_was_late_is_made_up_for_in_part(late: float, due: float) -> None:
+    meter = meter_of()
+    meter.due = 103.0
+    meter.owe(1.0, UNIT_S, 103.0 + late, made_up=False, late_s=0.4)
+    assert meter.due == pytest.approx(due)
+
+
 def test_up_to_the_calls_own_time() -> None:
     meter = meter_of()
     meter.due, meter.held_by_log = 199.0, True

@@ -138,6 +138,17 @@ def test_interactive_texts_may_take_more_at_once() -> None:
     assert pace.room_now(TOKENS, 6.0, 0.0) == 6000.0
 
 
+@pytest.mark.parametrize(("one_by_one", "due"), [(True, 3.0), (False, 3.2)])
+def test_calls_one_by_one_lose_nothing_of_what_timers_are_late(
+    one_by_one: bool, due: float
+) -> None:
+    account = Account(calls=60.0)
+    account.pace.lessons.burst_one = one_by_one
+    for sent_at in (0.0, 1.1, 2.2):
+        account.send(sent_at)
+    assert account.pace.meters[CALLS].due == pytest.approx(due)
+
+
 def test_the_longest_wait_of_all_limits_counts() -> None:
     account = Account(calls=60.0, tokens=600.0, items=6000.0)
     account.send(0.0, tokens=100)
