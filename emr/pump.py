@@ -197,9 +197,9 @@ class Pump:
         if at < math.inf:
             # the loop counts in milliseconds and rounds: a timer that is half of one early finds
             # nothing to do, and would be set anew, with no wait at all, until the time has come
-            wait = math.ceil((at - self.clock()) * 1000.0) / 1000.0
+            wait = math.ceil(max(0.0, at - self.clock()) * 1000.0) / 1000.0
             self._timer_at = at
-            self._timer = self._loop.call_later(max(0.0, wait), self._time_has_come)
+            self._timer = self._loop.call_later(wait, self._time_has_come)
 
     def _time_has_come(self) -> None:
         self._timer = None

@@ -114,7 +114,8 @@ class Account:
         """Let what is wanted of a request that was weighed wait in its lane."""
         if not request.bulk:
             self.pace.interactive_came(now)
-        self.last_params = request.params
+        params = request.params
+        self.last_params = params if params.whole is None else params._replace(whole=None)
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:
             self._wait(request, request.wanted, now, alone=alone)

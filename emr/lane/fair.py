@@ -64,6 +64,7 @@ class FairOrder:
         self.v = max(self.v, tag[0])
         marks = self._marks
         if not marks or now - marks[-1][0] >= PACE_STEP_S:
+            self._forget(now)
             marks.append((now, self.v))
 
     def finish(self, flow: Flow) -> float:
@@ -76,13 +77,17 @@ class FairOrder:
         What is ahead is not all that will be served before: flows that come meanwhile start at V.
         V's own pace has them in it; while hundreds of them have their first turn it stands still.
         """
+        self._forget(now)
         marks = self._marks
-        while marks and marks[0][0] < now - PACE_OVER_S:
-            marks.popleft()
         if len(marks) < PACE_MARKS or start <= self.v:
             return 0.0
         at, v = marks[0]
         return (start - self.v) * (now - at) / (self.v - v) if self.v > v else math.inf
+
+    def _forget(self, now: float) -> None:
+        marks = self._marks
+        while marks and marks[0][0] < now - PACE_OVER_S:
+            marks.popleft()
 
     def _sweep(self) -> None:
         self._finish = {flow: f for flow, f in self._finish.items() if f > self.v}

@@ -8,17 +8,24 @@ longer because somebody slower asked first.
 
 The key is the raw text within the lane's parameters; nothing is normalised, for that would change
 vectors. With `scope = key` it is the text of one key: whether a text was asked before tells nobody
-else anything.
+else anything. Requests share a text only where the same accounts may answer them: else a text that
+moves to a twin would take with it who named the provider, and one that fails at that provider would
+fail who may do without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from emr.lane.ticket import Params, Request
 
+if TYPE_CHECKING:
+    from emr.lane.account import Account
+
 Waiter = tuple[Request, int]  # a request, and the place of the text in it
 Key = bytes | tuple[str, bytes]
+Kind = tuple[Params, "tuple[Account, ...]"]  # of requests that may share a text
 
 
 class Flight:
@@ -33,13 +40,13 @@ class Flight:
 
 
 class Flights:
-    """The texts of an account that wait or fly, by lane and text."""
+    """The texts of an account that wait or fly, by lane, members and text."""
 
-    __slots__ = ("_by_lane", "_shared")
+    __slots__ = ("_shared", "_tables")
 
     def __init__(self, *, shared: bool) -> None:
         self._shared = shared
-        self._by_lane: dict[Params, dict[Key, Flight]] = {}
+        self._tables: dict[Kind, dict[Key, Flight]] = {}
 
     def _key(self, request: Request, place: int) -> Key:
         text = request.texts[place]
@@ -50,9 +57,7 @@ class Flights:
 
         Whoever waits for a text is added to its flight by `wait`, or takes it over.
         """
-        table = self._by_lane.get(request.params)
-        if table is None:
-            table = self._by_lane[request.params] = {}
+        table = self._tables.setdefault(kind_of(request), {})
         held: list[int] = []
         known: list[tuple[int, Flight]] = []
         for place in request.wanted:
@@ -67,7 +72,8 @@ class Flights:
 
     @staticmethod
     def wait(flight: Flight, request: Request, place: int) -> None:
-        """Wait for a text beside its holder."""
+        """Wait for a text beside its holder, and keep no other copy of it."""
+        request.texts[place] = flight.holder.texts[flight.place]
         flight.waiters.append((request, place))
 
     @staticmethod
@@ -78,7 +84,8 @@ class Flights:
 
     def end(self, request: Request, places: Iterable[int]) -> list[tuple[int, list[Waiter]]]:
         """These texts of their holder are no longer under way; who still waits for which."""
-        table = self._by_lane.get(request.params)
+        kind = kind_of(request)
+        table = self._tables.get(kind)
         if table is None:
             return []
         left: list[tuple[int, list[Waiter]]] = []
@@ -93,7 +100,7 @@ class Flights:
                 if living:
                     left.append((place, living))
         if not table:
-            del self._by_lane[request.params]
+            del self._tables[kind]
         return left
 
     def adopt(self, request: Request, place: int, waiters: Sequence[Waiter]) -> bool:
@@ -102,7 +109,7 @@ class Flights:
         True: it is held by the same request here; False: it is under way here already, and all of
         them wait for that.
         """
-        table = self._by_lane.setdefault(request.params, {})
+        table = self._tables.setdefault(kind_of(request), {})
         key = self._key(request, place)
         flight = table.get(key)
         if flight is not None:
@@ -115,18 +122,23 @@ class Flights:
     def hold(self, waiters: Sequence[Waiter]) -> Waiter:
         """A text goes on waiting: the first of the waiters holds it, the others wait for him."""
         (request, place), *others = waiters
-        table = self._by_lane.setdefault(request.params, {})
+        table = self._tables.setdefault(kind_of(request), {})
         flight = table[self._key(request, place)] = Flight(request, place)
         flight.waiters = others
         return request, place
 
     def waiters(self) -> Iterator[Waiter]:
         """Everyone who waits for a text beside its holder."""
-        for table in self._by_lane.values():
+        for table in self._tables.values():
             for flight in table.values():
                 yield from flight.waiters
 
     @property
     def texts(self) -> int:
         """The texts that are under way."""
-        return sum([len(table) for table in self._by_lane.values()])
+        return sum([len(table) for table in self._tables.values()])
+
+
+def kind_of(request: Request) -> Kind:
+    """Requests of one kind may share their texts."""
+    return request.params, tuple(request.members)

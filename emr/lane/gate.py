@@ -225,7 +225,7 @@ class Gate:
 
     def _probe_failed(self, now: float, asked: float | None) -> None:
         if self.reason in LATCHES:
-            self.until = max(self.until, now + self._latch_s())
+            self.until = max(self.until, now + self._latch_s(), now + (asked or 0.0))
             return
         self.failures += 1
         self._forgive_at = now + FORGIVEN_S
@@ -271,7 +271,7 @@ class Gate:
         self.until = until
 
     def _move_out(self, ending: Ending, until: float) -> None:
-        if until <= self.until or self.reason in LATCHES:
+        if until <= self.until:
             return
         if self.reason in (Reason.CLEAR, Reason.RAMP):
             self.reason = Reason.RATE if ending is Ending.RATE else Reason.BACKOFF

@@ -100,10 +100,10 @@ class Lane:
     def cut_first(self, index: int, texts: int, tag: Tag) -> None:
         """Cut the waiting ticket at `index`: its first texts stay there, the rest comes behind."""
         ticket = self.waiting[index]
+        self._count(ticket, -1)
         rest = ticket.cut(texts, tag)
-        self.flows[flow_of(ticket.request)].tickets += 1
-        if rest.alone or rest.most_texts:
-            self.limited += 1
+        self._count(ticket, 1)
+        self._count(rest, 1)
         at = index + 1
         while at < len(self.waiting) and self.waiting[at].tag < tag:
             at += 1

@@ -164,9 +164,13 @@ class Pace:
             self._correct(entry, ITEMS, 0.0, now)
         else:
             self.lessons.let_through(batch.number)
-            if tokens is not None:
-                self._correct(entry, TOKENS, float(tokens), now)
+            if tokens:  # a count of none at all is none
+                self._correct(entry, TOKENS, self._believable(entry, tokens), now)
         self._landed.append(entry)
+
+    def _believable(self, entry: Entry, tokens: int) -> float:
+        """A count is taken up to a minute of the limit: an absurd one may not shut the account."""
+        return min(float(tokens), max(entry.cost[TOKENS], self.meters[TOKENS].learner.cap))
 
     def _correct(self, entry: Entry, dimension: Dimension, cost: float, now: float) -> None:
         meter, more = self.meters[dimension], cost - entry.cost[dimension]

@@ -37,7 +37,7 @@ def ends_at(account: Account, request: Request) -> float:
 
 def run_out(account: Account, now: float, out: Effects) -> float:
     """End the waiting requests whose patience is over; returns when the next one's is."""
-    earliest = math.inf
+    earliest = account.patience_ends = math.inf
     for ticket in account.waiting():
         request = ticket.request
         ends = ends_at(account, request)

@@ -32,16 +32,17 @@ DEAD_DEADLINES = 64  # kept before the heap of deadlines is cleared of requests 
 class Roster:
     """All accounts, and the requests in them.
 
-    Mutable state: the accounts (those of removed providers until they are idle), the live requests,
-    and the heap of their deadlines.
+    Mutable state: the accounts (those of removed providers until they are idle), the live requests
+    by their number, and the heap of their deadlines, which holds no request itself: one that ended
+    long before its deadline would be kept with its texts and vectors.
     """
 
     def __init__(self, settings: LaneSettings, rng: Random) -> None:
         self.settings = settings
         self._rng = rng
         self.accounts: list[Account] = []
-        self._live: set[Request] = set()
-        self._deadlines: list[tuple[float, int, Request]] = []
+        self._live: dict[int, Request] = {}
+        self._deadlines: list[tuple[float, int]] = []
         self._offered = 0
 
     def open(self, spec: AccountSpec) -> Account:
@@ -81,16 +82,17 @@ class Roster:
         if refusal is not None:
             out.refuse(request, refusal)
             return
-        self._live.add(request)
         self._offered += 1
-        heappush(self._deadlines, (request.deadline, self._offered, request))
+        request.number = self._offered
+        self._live[request.number] = request
+        heappush(self._deadlines, (request.deadline, request.number))
         account.enter(request, now)
         account.touched = True
 
     def abandon(self, request: Request) -> None:
         """The caller left: its waiting texts are dropped, those in flight fly on."""
         request.left = True
-        self._live.discard(request)
+        self._live.pop(request.number, None)
         self._forget_waiting()
 
     def settle(self, account: Account, batch: Batch, outcome: Outcome, now: float) -> Effects:
@@ -123,7 +125,7 @@ class Roster:
     def next_deadline(self) -> float:
         """When `step` must be called at the latest, infinite when nothing waits for time."""
         heap = self._deadlines
-        while heap and heap[0][2].ended:
+        while heap and not self._waits(heap[0][1]):
             heappop(heap)
         at = heap[0][0] if heap else math.inf
         return min([at, *[account.wake for account in self.accounts]])
@@ -131,7 +133,7 @@ class Roster:
     def reset(self, account: Account) -> None:
         """Forget what is held against the provider: a changed key, a reload, a good test.
 
-        Not the time that it asked for itself: a Retry-After is never shortened.
+        Not the time that it asked for itself in RATE and BACKOFF. The sin-bin and its probes go.
         """
         if account.gate.reason not in (Reason.RATE, Reason.BACKOFF):
             account.reset()
@@ -140,17 +142,22 @@ class Roster:
     def _expire(self, now: float, out: Effects) -> None:
         heap = self._deadlines
         while heap and heap[0][0] <= now:
-            request = heappop(heap)[2]
-            if not request.ended:
+            request = self._live.get(heappop(heap)[1])
+            if request is not None and not request.ended:
                 out.refuse(request, words.too_late(request.answered_by))
                 self._forget_waiting()
         if len(heap) > 2 * len(self._live) + DEAD_DEADLINES:
-            self._deadlines = [entry for entry in heap if not entry[2].ended]
+            self._deadlines = [entry for entry in heap if self._waits(entry[1])]
             heapify(self._deadlines)
+
+    def _waits(self, number: int) -> bool:
+        request = self._live.get(number)
+        return request is not None and not request.ended
 
     def _end(self, out: Effects) -> None:
         """Forget the requests that ended, and what waits of those that ended too early."""
-        self._live.difference_update(out.ended)
+        for request in out.ended:
+            self._live.pop(request.number, None)
         if any(request.refusal is not None and request.missing > 1 for request in out.ended):
             self._forget_waiting()
 

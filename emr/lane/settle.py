@@ -74,6 +74,8 @@ def settle(account: Account, batch: Batch, outcome: Outcome, now: float, out: Ef
         _let_waiters_go(account, batch, verdict, ended_before, now, out)
     if account.gate.reason in LATCHES and now < account.gate.until:
         patience.shed(account, now, out)  # what was put back, or waited for this try
+    elif account.gate.reason is Reason.BINNED:
+        family.move_out(account, now)  # what was put back, where another member is well
 
 
 def _measured(account: Account, batch: Batch, outcome: Outcome, reply: Reply) -> Outcome:
@@ -107,7 +109,7 @@ def _let_waiters_go(
         request = ticket.request
         if not request.ended:
             continue
-        for _, waiters in account.flights.end(request, ticket.places):
+        for held_at, waiters in account.flights.end(request, ticket.places):
             refusal = request.refusal
             own = request in ended_before or refusal is None
             if own or refusal is None or not shared:
@@ -115,8 +117,7 @@ def _let_waiters_go(
                 continue
             for waiter, place in waiters:
                 if said.is_for(waiter):
-                    param = refusal.param and f"input[{place}]"
-                    out.refuse(waiter, replace(refusal, param=param))
+                    out.refuse(waiter, words.of_a_sharer(refusal, held_at, place))
             others = [each for each in waiters if not said.is_for(each[0])]
             if others:
                 account.promote([others], now)
@@ -132,7 +133,8 @@ def _move_pace(account: Account, batch: Batch, outcome: Outcome, now: float) -> 
         if not pace.alone(batch):
             pace.refused(now, batch, verdict)
         elif batch.tokens > caps.most_tokens:
-            caps.max_tokens = max(1, batch.tokens // 2, caps.most_tokens)
+            half = max(1, batch.tokens // 2, caps.most_tokens)
+            caps.max_tokens = min(caps.max_tokens, half)
     billed = outcome.reply.tokens if outcome.reply is not None else None
     pace.landed(now, batch, billed, refused=verdict.ending in NOT_BILLED)
     pace.rtt_s = account.latency.rtt_s
@@ -144,6 +146,8 @@ def _move_laws(account: Account, batch: Batch, verdict: Verdict, now: float, out
     ending = verdict.ending
     if ending is Ending.TRANSIENT and batch.short:
         return  # cut off earlier than such calls need: it says nothing about the provider
+    if ending is Ending.BAD_REQUEST and verdict.status is None:
+        return  # nor does one that could not be put into its words, and was never sent
     if ending is Ending.OVERLOAD:
         slots.cut(OVERLOADED, batch.number, account.calls, now)
     elif verdict.timed_out:

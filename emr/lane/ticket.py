@@ -101,6 +101,7 @@ class Request:
         "mixed",
         "model",
         "no_store",
+        "number",
         "origin",
         "params",
         "provider_s",
@@ -124,7 +125,7 @@ class Request:
     ) -> None:
         # what was asked
         self.params = params
-        self.texts = texts
+        self.texts = texts if type(texts) is list else list(texts)
         self.caller = caller  # id of the key, or of the anonymous caller
         self.bulk = False
         self.members: Sequence[Account] = ()  # the accounts that may answer it
@@ -135,12 +136,13 @@ class Request:
         self.arrived = 0.0
         self.deadline = deadline
         self.tokens: Sequence[int] = ()
+        self.number = 0  # among those let in, from 1
         # how it goes
         self.vectors: list[bytes] = [b""] * len(texts)
         self.wanted: Sequence[int] = range(len(texts))
         self.cached = 0  # texts that the cache had
         self.origin: Origin | None = None  # of its vectors, None while there is none
-        self.mixed = False  # it got vectors of two models
+        self.mixed = False  # it got vectors of two lengths; beside the cache's, of two models
         # the body of one that is passed on whole counts as one, even if it has no texts
         self.missing = len(texts) if params.whole is None else 1
         self.left = False  # the caller went away
@@ -250,7 +252,7 @@ class Ticket:
         rest.waited_from = self.waited_from
         self.places = self.places[:texts]
         self.bytes -= rest.bytes
-        self.tokens -= rest.tokens
+        self.weigh_again()  # by the estimates of today, as the rest is
         return rest
 
 

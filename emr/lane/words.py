@@ -8,6 +8,7 @@ text shorter than four characters is no secret (it stands in every sentence).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from emr.lane.refusal import Refusal
 from emr.lane.ticket import Batch, Request
@@ -62,6 +63,8 @@ class Said:
 
     def to(self, request: Request) -> str:
         """The message as this caller may read it; empty when another's text stands in it."""
+        if all(ticket.request is request for ticket in self._batch.tickets):
+            return self._message  # whatever stands in it is this caller's own
         return self._message if self.is_for(request) else ""
 
     def is_for(self, request: Request) -> bool:
@@ -100,6 +103,14 @@ def failed(provider: str, verdict: Verdict, words: str) -> Refusal:
 def own_index(words: str, index: int, place: int) -> str:
     """`words` with the index of a text among those of the call turned into the caller's own."""
     return re.sub(rf"(\[|index |item |#){index}\b", rf"\g<1>{place}", words)
+
+
+def of_a_sharer(refusal: Refusal, index: int, place: int) -> Refusal:
+    """What is told of a text at `index` of one request, to who has the same text at `place`."""
+    if refusal.param is None:
+        return refusal
+    message = own_index(refusal.message, index, place)
+    return replace(refusal, message=message, param=f"input[{place}]")
 
 
 def bad_text(provider: str, verdict: Verdict, words: str, param: str | None) -> Refusal:

@@ -58,9 +58,10 @@ def _rule(ending: Ending, statuses: Sequence[int], pattern: str = "", *codes: st
 
 
 _CLIENT = (400, 413, 422, 429)
-_N = r"(?P<cap>\d[\d,]*)"
-_GOT = r"(?P<got>\d[\d,]*)"
-_IN = r"(?P<index>\d+)"
+# all repeats are bounded: a provider's words of 4,096 characters take some ms at most
+_N = r"(?P<cap>\d[\d,]{0,15})"
+_GOT = r"(?P<got>\d[\d,]{0,15})"
+_IN = r"(?P<index>\d{1,12})"
 
 RULES: tuple[Rule, ...] = (
     # too many texts
@@ -69,7 +70,7 @@ RULES: tuple[Rule, ...] = (
         _CLIENT,
         rf"number of texts must be at most {_N}(?: - received {_GOT})?"  # Cohere
         rf"|at most {_N.replace('cap', 'cap2')} (?:requests can be in one batch|items|inputs|texts)"
-        rf"(?:.*?, not {_GOT.replace('got', 'got2')})?",  # Gemini, Jina, FastAPI
+        rf"(?:.{{0,200}}?, not {_GOT.replace('got', 'got2')})?",  # Gemini, Jina, FastAPI
     ),
     _rule(Ending.SIZE_ITEMS, _CLIENT, rf"largest allowed size:? {_N}"),  # Jina
     _rule(
@@ -77,14 +78,14 @@ RULES: tuple[Rule, ...] = (
         _CLIENT,
         rf"batch size:? {_GOT} ?> ?maximum allowed batch size:? {_N}",  # TEI
     ),
-    _rule(Ending.SIZE_ITEMS, _CLIENT, rf"batch size.*?(?:not be larger than|at most) {_N}"),
+    _rule(Ending.SIZE_ITEMS, _CLIENT, rf"batch size.{{0,200}}?(?:not be larger than|at most) {_N}"),
     _rule(
-        Ending.SIZE_ITEMS, _CLIENT, rf"batch size limit is {_N}(?:.*?batch size is {_GOT})?"
+        Ending.SIZE_ITEMS, _CLIENT, rf"batch size limit is {_N}(?:.{{0,200}}?batch size is {_GOT})?"
     ),  # Voyage
     _rule(
         Ending.SIZE_ITEMS,
         _CLIENT,
-        rf"array too long.*?maximum length {_N}.*?length {_GOT}",  # OpenAI
+        rf"array too long.{{0,200}}?maximum length {_N}.{{0,200}}?length {_GOT}",  # OpenAI
     ),
     _rule(Ending.SIZE_ITEMS, _CLIENT, rf"texts, and a request may have {_N}"),  # another emr
     _rule(
@@ -121,7 +122,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Ending.SIZE_TOKENS,
         (429,),
-        rf"request too large.*?limit:? {_N}.*?requested:? {_GOT}",  # OpenAI: one call of a minute
+        # OpenAI: one call of a minute
+        rf"request too large.{{0,200}}?limit:? {_N}.{{0,200}}?requested:? {_GOT}",
     ),
     # the credential, where the status says something else
     _rule(Ending.AUTH, (400,), r"api[ -_]key (?:is )?(?:not valid|invalid|expired)"),  # Gemini

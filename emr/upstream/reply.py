@@ -156,8 +156,8 @@ def openai_billed(value: Any) -> int | None:
     usage = value.get("usage") if type(value) is dict else None
     if type(usage) is not dict:
         return None
-    total = _tokens(usage.get("total_tokens"))
-    return _tokens(usage.get("prompt_tokens")) if total is None else total
+    total = tokens_of(usage.get("total_tokens"))
+    return tokens_of(usage.get("prompt_tokens")) if total is None else total
 
 
 OPENAI_SHAPE = Shape(b'"embedding":', False, _by_index, openai_billed)
@@ -170,7 +170,7 @@ def cohere_billed(value: Any) -> int | None:
     """`meta.billed_units.input_tokens`, which its SDK types as a float."""
     for key in ("meta", "billed_units"):
         value = value.get(key) if type(value) is dict else None
-    return _tokens(value.get("input_tokens")) if type(value) is dict else None
+    return tokens_of(value.get("input_tokens")) if type(value) is dict else None
 
 
 def cohere_shape(word: str) -> Shape:
@@ -190,7 +190,7 @@ def _floats(value: Any, texts: int) -> list[Any]:
 COHERE_FLOATS_SHAPE = Shape(b'"embeddings":', True, _floats, cohere_billed)
 
 
-def _tokens(value: Any) -> int | None:
+def tokens_of(value: Any) -> int | None:
     """A count of tokens, None when it cannot be one."""
     if type(value) is float and value.is_integer():
         value = int(value)

@@ -14,7 +14,7 @@ import orjson
 
 from emr.upstream.call import Call
 from emr.upstream.dialects.dialect import Unaskable, UsualDialect, refuse_token_ids
-from emr.upstream.reply import Shape, members_of
+from emr.upstream.reply import Shape, members_of, tokens_of
 
 _TASKS = {"query": "RETRIEVAL_QUERY", "document": "RETRIEVAL_DOCUMENT"}
 
@@ -26,8 +26,7 @@ def _values(value: Any, texts: int) -> list[Any]:
 
 def _billed(value: Any) -> int | None:
     usage = value.get("usageMetadata") if type(value) is dict else None
-    count = usage.get("promptTokenCount") if type(usage) is dict else None
-    return count if type(count) is int and count >= 0 else None
+    return tokens_of(usage.get("promptTokenCount")) if type(usage) is dict else None
 
 
 _SHAPE = Shape(b'"values":', False, _values, _billed)

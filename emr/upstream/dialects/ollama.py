@@ -14,7 +14,7 @@ from emr.lane.ticket import Params
 from emr.upstream.call import Call
 from emr.upstream.dialects.dialect import Unaskable, UsualDialect, join_body, refuse_token_ids
 from emr.upstream.endpoint import Endpoint
-from emr.upstream.reply import Shape, members_of
+from emr.upstream.reply import Shape, members_of, tokens_of
 
 _TRUNCATE = {None: None, "none": False, "end": True}
 
@@ -24,8 +24,7 @@ def _lists(value: Any, texts: int) -> list[Any]:
 
 
 def _billed(value: Any) -> int | None:
-    count = value.get("prompt_eval_count") if type(value) is dict else None
-    return count if type(count) is int and count >= 0 else None
+    return tokens_of(value.get("prompt_eval_count")) if type(value) is dict else None
 
 
 _SHAPE = Shape(b'"embeddings":', True, _lists, _billed)
