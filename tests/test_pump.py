@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -238,3 +239,14 @@ def test_the_observer_is_told_how_the_core_took_the_call() -> None:
         return told
 
     assert run(main()) == [Ending.OK, Ending.PROTOCOL, Ending.OK]
+
+
+def test_a_time_that_is_over_is_a_turn_at_once() -> None:
+    async def main() -> None:
+        bench = Bench(Scripted())
+        bench.pump._arm(-math.inf)
+        steps = bench.roster.steps
+        while bench.roster.steps == steps:
+            await asyncio.sleep(0)
+
+    run(main())

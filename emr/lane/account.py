@@ -114,8 +114,7 @@ class Account:
         """Let what is wanted of a request that was weighed wait in its lane."""
         if not request.bulk:
             self.pace.interactive_came(now)
-        params = request.params
-        self.last_params = params if params.whole is None else params._replace(whole=None)
+        self.last_params = request.params.of_texts
         alone = self.isolation.travels_alone(request.caller, now)
         if alone or request.params.whole is not None:
             self._wait(request, request.wanted, now, alone=alone)

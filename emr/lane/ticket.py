@@ -37,6 +37,11 @@ class Params(NamedTuple):
     whole: bytes | None = None
     path: str | None = None
 
+    @property
+    def of_texts(self) -> Params:
+        """The same without a body that is passed on whole, which may have megabytes."""
+        return self if self.whole is None else self._replace(whole=None, path=None)
+
 
 class Origin(NamedTuple):
     """What vectors are: so many numbers, of the model that the reply named, by this provider.

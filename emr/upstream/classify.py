@@ -134,7 +134,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Ending.QUOTA,
         (400, 403, 429),
-        r"exceeded your current quota|insufficient \w* ?(?:balance|quota|funds|credits?)"
+        r"exceeded your current quota|insufficient \w{0,40} ?(?:balance|quota|funds|credits?)"
         r"|balance (?:is )?(?:empty|exhausted|not enough|too low|insufficient)"
         r"|(?:no|not enough|out of) (?:credits?|balance)|recharge",
         "insufficient_quota",
@@ -165,7 +165,7 @@ RULES: tuple[Rule, ...] = (
         r"\binput_type\b|\bembedding_types?\b|\boutput_d(?:type|imension)\b|\bencoding_format\b"
         r"|\bdimensions?\b|\btruncat(?:e|ion)\b.{0,40}(?:must|invalid|not supported)"
         r"|invalid input type|unknown (?:name|field|parameter|argument)|extra (?:inputs|fields)"
-        r"|unrecogni[sz]ed (?:request )?argument|argument '\w+' is not supported",
+        r"|unrecogni[sz]ed (?:request )?argument|argument '\w{1,40}' is not supported",
     ),
     # one of the texts
     _rule(

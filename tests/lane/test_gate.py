@@ -245,3 +245,13 @@ def test_trouble_without_end_is_borne(ending: Ending, longest_s: float) -> None:
         gate = driver.end(ending, now)
         assert gate.until - now <= longest_s
         now = max(now + 0.5, gate.until, gate.bin.ends)
+
+
+def test_a_later_retry_after_moves_a_latch_out_too() -> None:
+    driver = Driver()
+    driver.end(Ending.AUTH, 100.0)
+    before = driver.gate.until
+    assert driver.end(Ending.TRANSIENT, 101.0, 120.0).until == pytest.approx(221.0)
+    assert before < 221.0
+    assert driver.end(Ending.RATE, 102.0, 300.0, epoch=0).until == pytest.approx(402.0)
+    assert driver.gate.reason is Reason.AUTH

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
+from emr.lane.fair import PACE_OVER_S, PACE_STEP_S, FairOrder
 from emr.lane.settings import LaneSettings
 from emr.lane.verdict import Ending, Verdict
-from tests.lane.support import Crowd, text, town
+from tests.lane.support import Crowd, lane_of, request_of, text, ticket_of, town
 from tests.sim.model import End, Provider, Script, Times
 from tests.sim.world import World
 
@@ -197,3 +198,33 @@ def test_tokens_and_bytes_split_too(size: int) -> None:
     assert crowd.answers[0].served
     for seen in provider.seen:
         assert len(seen.texts) == 1 or (seen.tokens <= 9000 and seen.bytes <= 1_000_000)
+
+
+def test_marks_of_the_fair_queue_are_forgotten() -> None:
+    """Nobody asks how fast V goes while all is well."""
+    order = FairOrder()
+    for second in range(1000):
+        order.served((float(second), False), float(second))
+    assert len(order._marks) <= PACE_OVER_S / PACE_STEP_S + 1
+
+
+def test_who_waits_for_a_text_of_another_keeps_no_copy_of_it() -> None:
+    world, crowd = town(Provider(times=Times(sigma=0.0)))
+    big = b'"' + b"x" * 1000 + b'"'
+    holder = crowd.ask(big)
+    sharer = crowd.ask(bytes(bytearray(big)))
+    assert sharer.request.texts[0] is holder.request.texts[0]
+    world.run(5.0)
+    assert holder.served
+    assert sharer.served
+
+
+def test_a_ticket_is_cut_by_the_estimates_of_today() -> None:
+    """They rose while its request had another part elsewhere."""
+    request = request_of(*[b'"x"'] * 10, tokens=[1] * 10)
+    lane = lane_of(ticket_of(request))
+    request.tokens = [50] * 10
+    lane.cut_first(0, 4, (1.0, False))
+    assert [ticket.tokens for ticket in lane.waiting] == [200, 300]
+    assert lane.tokens == 500
+    assert sum([load.tokens for load in lane.flows.values()]) == 500

@@ -326,3 +326,26 @@ def test_a_reply_that_was_let_through_lets_the_next_refusal_cut() -> None:
     account.call(53.0)
     account.pace.refused(54.0, account.send(54.0), RATE)
     assert account.pace.meters[CALLS].learner.cuts == 2
+
+
+# what is billed
+
+
+def test_a_count_of_no_tokens_is_none() -> None:
+    account = Account(tokens=6000.0)
+    account.pace.landed(0.1, account.send(0.0, tokens=100), 0, refused=False)
+    assert account.pace.used(TOKENS, 0.2) == 100.0
+
+
+@pytest.mark.parametrize("billed", [6000, 6001, 10**9, 2**53 - 1])
+def test_an_absurd_count_is_taken_up_to_a_minute_of_the_limit(billed: int) -> None:
+    account = Account(tokens=6000.0)
+    account.pace.landed(0.1, account.send(0.0, tokens=100), billed, refused=False)
+    assert account.pace.used(TOKENS, 0.2) == 6000.0
+    assert account.wait(0.2, 100.0) <= 61.0
+
+
+def test_a_count_under_that_is_taken_as_it_is() -> None:
+    account = Account(tokens=6000.0)
+    account.pace.landed(0.1, account.send(0.0, tokens=100), 5999, refused=False)
+    assert account.pace.used(TOKENS, 0.2) == 5999.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from emr.lane.effects import Effects
 from emr.lane.gate import Reason
+from emr.lane.patience import run_out
 from emr.lane.settings import LaneSettings
 from emr.lane.verdict import Ending, Verdict
 from tests.lane.support import Answer, Crowd, text, town
@@ -166,3 +168,17 @@ def test_a_deadline_in_a_lane_in_back_off_and_behind_the_gate() -> None:
             "rate_limited" if name == "gate" else "deadline_exceeded",
         )
         assert second.took_s == pytest.approx(0.02 if name == "gate" else 0.07)
+
+
+def test_who_lost_patience_does_not_hide_when_the_next_one_does() -> None:
+    """A failed call has everyone's patience looked at, and some of it is over in that very step."""
+    _, crowd = in_the_bin(binned_wait_s=15.0)
+    account = crowd.account
+    late = crowd.ask(text("late"), timeout_s=600.0)
+    first = min([ticket.request.arrived for ticket in account.waiting()])
+    account.look_at_patience()
+    now = max(first, account.gate.bin.started) + 15.0
+    ends = run_out(account, now, Effects())
+    assert kind(late) is None
+    assert now < ends <= late.asked_at + 15.0
+    assert account.patience_ends > now

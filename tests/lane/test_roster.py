@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
@@ -206,3 +207,16 @@ def test_what_a_request_is_told_about_its_way() -> None:
     assert (request.attempts, request.batch_texts, request.model) == (2, 2, "m")
     assert request.provider_s == pytest.approx(0.18)
     assert request.billed == provider.seen[1].tokens
+
+
+def test_a_request_that_ended_is_not_kept_for_its_deadline() -> None:
+    """Behind one that waits with an earlier deadline it would stay, with texts and vectors."""
+    world, crowd = town(Provider(Script(Trouble.HANG), times=STEADY))
+    crowd.ask(b'"waits"', timeout_s=60.0)
+    world.run(0.5)
+    held = crowd.ask(b'"of a moment"', timeout_s=600.0)
+    world.run(5.0)
+    assert held.served
+    assert all(each[1:] != (held.request,) for each in world.roster._deadlines)
+    held_by = [each for each in gc.get_referrers(held.request) if type(each) in (tuple, list)]
+    assert held_by == []

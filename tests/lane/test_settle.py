@@ -11,7 +11,7 @@ from emr.lane.effects import Effects
 from emr.lane.gate import Reason
 from emr.lane.settings import AccountSpec, LaneSettings
 from emr.lane.settle import settle
-from emr.lane.ticket import Batch
+from emr.lane.ticket import Batch, Params
 from emr.lane.verdict import Ending, Outcome, Verdict
 from tests.lane.support import Answer, Crowd, request_of, text, town
 from tests.sim.model import End, Fault, Poison, Provider, Script, Times, Trouble
@@ -330,3 +330,50 @@ def test_who_waits_for_a_good_text_is_not_told_of_the_bad_one_beside_it() -> Non
     assert guilty.refusal is not None
     assert innocent.refusal is None
     assert [ticket.request for ticket in account.waiting()] == [innocent]
+
+
+def test_a_sharer_of_a_refused_text_is_told_its_own_index() -> None:
+    """A parameter of one call: the provider names the place in it, the holder's too."""
+    provider = Provider(Poison([POISON], tells_index=True), times=STEADY)
+    world, crowd = town(provider)
+    holder = crowd.ask(text("x"), text("y"), POISON, caller="holder")
+    sharer = crowd.ask(POISON, caller="sharer")
+    world.run(30.0)
+    told = {each.refusal.param: each.refusal.message for each in (holder, sharer) if each.refusal}
+    assert set(told) == {"input[2]", "input[0]"}
+    assert "input[0]" in told["input[0]"]
+    assert "input[2]" not in told["input[0]"]
+
+
+def test_a_call_that_was_never_sent_says_nothing_of_the_provider() -> None:
+    """What cannot be put into the provider's words is refused by emr's own part."""
+    unasked = Verdict(Ending.BAD_REQUEST, None, "it takes no dimensions")
+    for verdict, reason in (
+        (unasked, Reason.AUTH),
+        (Verdict(Ending.BAD_REQUEST, 400), Reason.RAMP),
+    ):
+        provider = Provider(Script(Trouble.AUTH, verdict), Fault(Trouble.AUTH), times=STEADY)
+        world, crowd = town(provider)
+        first = crowd.ask(text(1))
+        world.run(1.0)
+        assert kind(first) == "provider_error"
+        world.run(crowd.account.gate.until)
+        crowd.ask(text(2))
+        while len(provider.seen) < 2 or crowd.account.flying:
+            world.run(world.now + 0.05)
+        assert crowd.account.gate.reason is reason
+
+
+def test_a_rate_limit_of_a_lone_call_never_raises_the_cap() -> None:
+    big = Verdict(Ending.RATE, 429, "one call is over a minute")
+    world, crowd = town(Provider(Script(big), times=STEADY), max_tokens=100)
+    before = crowd.account.caps.max_tokens
+    crowd.ask(b'"' + b"x" * 4000 + b'"', timeout_s=2.0)
+    world.run(1.0)
+    assert crowd.account.caps.max_tokens <= before
+
+
+def test_the_body_of_a_whole_request_is_not_kept() -> None:
+    _, crowd = town(Provider(Fault(Trouble.HANG), times=STEADY))
+    crowd.ask(text(1), params=Params("m", whole=b"{}" * 1000))
+    assert crowd.account.last_params == Params("m")

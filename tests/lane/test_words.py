@@ -150,3 +150,10 @@ def test_nobody_is_asked_back_within_a_second(wait_s: float, shown: float) -> No
         words.binned("voyage", 5, wait_s),
     ):
         assert refusal.retry_after == shown
+
+
+def test_who_is_alone_in_a_call_reads_all_that_was_said_of_it() -> None:
+    request = request_of(b'"a text that is quoted"', b'"x"')
+    said = words.Said(Verdict(Ending.BAD_TEXT, 400, "no: a text that is quoted"), batch_of(request))
+    assert said.to(request) == "no: a text that is quoted"
+    assert said._quoted is None, "nothing was looked for"

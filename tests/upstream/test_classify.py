@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emr.lane.verdict import Ending, Verdict
-from emr.upstream.classify import classify, classify_misread
+from emr.upstream.classify import RULES, classify, classify_misread
 from emr.upstream.said import LISTEN_MAX, MESSAGE_MAX
 from tests.upstream.messages import SAID
 
@@ -217,3 +218,11 @@ def _fits(value: Any) -> bool:
     except orjson.JSONEncodeError:
         return False
     return True
+
+
+def test_no_rule_repeats_without_bound() -> None:
+    """Words of 4,096 characters, made for it, would hold the loop for seconds."""
+    patterns = [rule.pattern.pattern for rule in RULES if rule.pattern is not None]
+    assert len(patterns) > 10
+    for pattern in patterns:
+        assert re.search(r"(?<!\\)[*+]|\{\d+,\}", pattern) is None, pattern
