@@ -182,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         (400, 413, 422),
         r"maximum context length|exceeds the context length|maximum input length"
         r"|'\$\.input' is invalid|empty (?:list|string)|cannot be (?:an )?empty|tokeniz"
-        r"|must have less than \d+ tokens",
+        r"|must have less than \d{1,12} tokens",
         "tokenizer",
         "empty",
     ),

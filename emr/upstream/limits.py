@@ -24,10 +24,10 @@ WINDOW_MAX_S = 120.0
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _AGAIN_IN = re.compile(
     r"(?:again|retry) (?:in|after) (?:about )?"
-    r"((?:[\d.]+(?:ms|[hms]))+|[\d.]+ (?:milliseconds?|seconds?|minutes?|hours?))\b",
+    r"((?:[\d.]{1,16}(?:ms|[hms])){1,4}|[\d.]{1,16} (?:milliseconds?|seconds?|minutes?|hours?))\b",
     re.IGNORECASE,
 )
-_COUNT = r"(\d[\d,]*(?:\.\d+)?)\s?([KM]?)\b"
+_COUNT = r"(\d[\d,]{0,15}(?:\.\d{1,9})?)\s?([KM]?)\b"
 _PER_MINUTE = {
     Dimension.CALLS: re.compile(
         rf"{_COUNT} ?(?:RPM\b|(?:API )?(?:calls|requests) ?(?:/|per|a) ?min)", re.IGNORECASE
