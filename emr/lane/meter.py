@@ -101,9 +101,11 @@ class Meter:
 
         When `made_up` the time in which the log held a call back is made up for, up to the call's
         own: else each irregularity, which the log repeats every minute, would be lost again every
-        minute (0.957 of a limit of 150,000 tokens instead of 0.98). So is up to `late_s` of what a
-        timer was late.
+        minute (0.957 of a limit of 150,000 tokens instead of 0.98). So is what a timer was late, up
+        to `late_s`; what is later than that waited for something else.
         """
         takes_s = cost * unit_s
-        since = now - (max(0.0, takes_s) if made_up and self.held_by_log else late_s)
+        since = now - max(0.0, takes_s) if made_up and self.held_by_log else now
+        if now - late_s <= self.due:
+            since = self.due
         self.due = max(self.due, since) + takes_s
