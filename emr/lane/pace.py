@@ -110,7 +110,8 @@ class Pace:
 
         What the log leaves, when that is nearly a call or a little more: of two calls of 75,000
         tokens that took 70,000 the third has 80,000 (estimates are a little high), and after one
-        that took 76,000 the other has 74,000, or it would wait for a minute.
+        that took 76,000 the other has 74,000, or it would wait for a minute (1M tokens in calls of
+        120,000: 0.994 of the limit, without 0.991; 150,000 in calls of 8,000: 0.994, 0.992).
         """
         limit = self.meters[dimension].learner.w
         if limit == math.inf:
